@@ -1,0 +1,144 @@
+// Every limit of Lintel, in one table, with the unit in the name.
+// A number that bounds memory, time or work and that stands elsewhere is a defect.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lintel::limits {
+
+// --- HTTP heads
+inline constexpr size_t request_head_bytes = 32 * 1024;
+inline constexpr size_t request_target_bytes = 16 * 1024;
+inline constexpr size_t request_fields_count = 128;
+inline constexpr size_t connection_options_bytes = 1024;  // of a request's Connection fields that nominate others
+inline constexpr size_t response_head_bytes = 64 * 1024;
+inline constexpr size_t response_fields_count = 256;
+inline constexpr size_t trailer_bytes = 8 * 1024;
+inline constexpr size_t trailer_fields_count = 32;
+inline constexpr size_t method_bytes = 32;
+inline constexpr size_t host_bytes = 255;
+inline constexpr size_t chunk_line_bytes = 256;                // size and extensions of one chunk
+inline constexpr size_t chunk_extension_total_bytes = 4096;    // of one body
+inline constexpr unsigned leading_empty_lines_count = 1;       // RFC 9112 §2.2: SHOULD ignore at least one
+inline constexpr unsigned informational_responses_count = 16;  // 1xx before the final answer
+
+// --- buffers
+inline constexpr size_t head_block_bytes = 8 * 1024;       // first read of a head
+inline constexpr size_t scratch_bytes = 256 * 1024;        // worker-shared read buffer
+inline constexpr size_t scratch_shrunk_bytes = 64 * 1024;  // reads for a receiver that came up short
+inline constexpr size_t first_bytes = 16 * 1024;           // collected until the ClientHello is complete
+inline constexpr size_t arena_chunk_bytes = 4 * 1024;
+inline constexpr size_t pool_cached_bytes_per_class = 4 * 1024 * 1024;  // free blocks kept per worker
+
+// --- turns (fairness)
+inline constexpr size_t turn_bytes = 256 * 1024;
+inline constexpr unsigned turn_requests_count = 16;
+
+// --- HTTP/2, per connection
+inline constexpr uint32_t h2_concurrent_streams_count = 128;
+inline constexpr uint32_t h2_stream_window_bytes = 64 * 1024;
+inline constexpr uint32_t h2_connection_window_bytes = 256 * 1024;
+inline constexpr uint32_t h2_stream_window_max_bytes = 1024 * 1024;
+inline constexpr uint32_t h2_connection_window_max_bytes = 4 * 1024 * 1024;
+inline constexpr uint32_t h2_header_table_bytes = 4096;
+inline constexpr size_t h2_output_bytes = 256 * 1024;        // unsent output at which reading pauses
+inline constexpr size_t h2_stream_buffer_bytes = 64 * 1024;  // answer octets held for one stream
+inline constexpr unsigned h2_continuations_count = 8;
+inline constexpr size_t h2_closed_streams_count = 32;    // whose end is remembered
+inline constexpr size_t h2_outbound_items_count = 1024;  // control frames that wait because the peer does not read
+inline constexpr uint32_t h2_sample_interval_ms = 10;    // between measurements of the bandwidth-delay product
+inline constexpr size_t h2_stream_buffer_min_bytes = 8 * 1024;  // of each, when many streams hold answer octets
+// Token buckets: burst, then refill per second.
+inline constexpr unsigned h2_reset_burst = 100, h2_reset_per_second = 20;
+inline constexpr unsigned h2_ping_burst = 50, h2_ping_per_second = 10;
+inline constexpr unsigned h2_settings_burst = 20, h2_settings_per_second = 2;
+inline constexpr unsigned h2_empty_data_burst = 100, h2_empty_data_per_second = 20;
+inline constexpr unsigned h2_window_update_burst = 4000, h2_window_update_per_second = 4000;
+inline constexpr unsigned h2_priority_burst = 200, h2_priority_per_second = 50;
+inline constexpr uint32_t h2_zero_window_stall_ms = 30'000;  // no progress for a stream with data
+
+// --- connections
+inline constexpr size_t connections_per_worker_count = 60'000;
+inline constexpr size_t connection_memory_bytes = 1024 * 1024;
+inline constexpr size_t pooled_upstream_connections_count = 128;  // idle, per endpoint and worker
+inline constexpr size_t upstream_connections_count = 4096;        // per endpoint and worker
+inline constexpr uint32_t pooled_upstream_idle_ms = 60'000;
+inline constexpr uint32_t h2_silence_ms = 5'000;  // of an app's HTTP/2 connection that requests wait on
+inline constexpr uint32_t dns_cache_ms = 10'000;
+inline constexpr uint32_t stream_idle_ms = 300'000;  // an answer that began and then says nothing
+inline constexpr uint32_t continue_wait_ms = 300;    // for the app's own 100 before Lintel sends one
+inline constexpr int listen_backlog = 4096;
+inline constexpr unsigned accepts_per_turn_count = 64;
+inline constexpr uint32_t accept_pause_ms = 100;     // after EMFILE
+inline constexpr size_t discard_bytes = 256 * 1024;  // after an early answer
+inline constexpr uint32_t discard_ms = 2'000;
+inline constexpr uint32_t early_answer_ms = 100;  // HTTP/2: for the request to end by itself, before a reset
+inline constexpr uint32_t shutdown_grace_ms = 30'000;
+
+// --- defaults of [server] timeouts (configuration can change them)
+inline constexpr uint32_t handshake_ms = 10'000;
+inline constexpr uint32_t header_ms = 10'000;
+inline constexpr uint32_t body_idle_ms = 30'000;
+inline constexpr uint32_t keep_alive_ms = 75'000;
+inline constexpr uint32_t connect_ms = 5'000;
+inline constexpr uint32_t response_ms = 60'000;
+inline constexpr uint32_t send_idle_ms = 60'000;       // a client that reads nothing
+inline constexpr uint32_t tunnel_idle_ms = 3'600'000;  // an upgraded connection with no traffic
+
+// --- certificates
+inline constexpr size_t minted_certificates_count = 256;
+inline constexpr size_t tls_sessions_ticket_keys_count = 3;
+inline constexpr uint32_t ticket_key_rotation_ms = 12 * 3600 * 1000;
+inline constexpr uint32_t tls_session_lifetime_s = 2 * 3600;  // a ticket older than that does a full handshake
+inline constexpr unsigned local_authority_days = 3650;        // its root key is gone, so nothing can renew it
+inline constexpr unsigned local_leaf_days = 90;
+inline constexpr uint32_t backdate_s = 3600;           // for clocks that run late
+inline constexpr uint32_t minted_renew_s = 24 * 3600;  // a minted leaf is replaced that long before its end
+inline constexpr size_t certificate_names_count = 100;
+inline constexpr unsigned tls_idle_records_count = 32;  // in a row without data: empty ones, key updates
+inline constexpr uint64_t tls_records_per_key_count = uint64_t{1} << 24;  // RFC 8446 §5.5 allows 2^24.5
+inline constexpr size_t pem_file_bytes = 1024 * 1024;
+inline constexpr size_t ca_bundle_bytes = 8 * 1024 * 1024;
+
+// --- configuration files
+inline constexpr size_t config_file_bytes = 1024 * 1024;
+inline constexpr size_t config_files_count = 1024;  // the main file and everything it includes
+inline constexpr unsigned config_include_depth = 8;
+inline constexpr unsigned config_key_parts_count = 32;   // of one dotted key: a.b.c has 3
+inline constexpr size_t config_string_bytes = 8 * 1024;  // one string value, after ${…} is expanded
+inline constexpr size_t config_diagnostics_count = 100;
+inline constexpr unsigned config_workers_count = 256;
+inline constexpr uint64_t config_timeout_max_ms = 3'600'000;
+inline constexpr size_t unix_path_bytes = 107;  // sun_path, without its NUL
+
+// --- thread pool, queues
+inline constexpr size_t blocking_jobs_count = 1024;
+inline constexpr unsigned blocking_threads_count = 4;
+inline constexpr size_t mailbox_messages_count = 65'536;
+inline constexpr size_t access_log_ring_bytes = 1024 * 1024;  // per worker
+inline constexpr int access_log_batch_ms = 50;                // so long may a line wait for others
+inline constexpr int access_log_stuck_poll_ms = 100;          // how often a stuck destination is looked at again
+inline constexpr int access_log_stop_patience_ms = 1'000;  // at the end, one that takes nothing for so long is given up
+inline constexpr uint64_t access_log_drop_report_ms = 10'000;  // at most one message about lost lines in this time
+
+// --- dev
+inline constexpr uint32_t app_start_ms = 60'000;
+inline constexpr uint32_t app_starting_page_ms = 3'000;  // for a browser, which gets a page that reloads itself
+inline constexpr size_t waiting_requests_count = 256;
+inline constexpr size_t app_attempts_count = 3;         // of a request whose app restarts under it
+inline constexpr uint32_t app_poll_ms = 25;             // how often a starting app's sockets are looked at
+inline constexpr uint32_t app_watch_ms = 200;           // how often a running one's are
+inline constexpr uint32_t app_settle_ms = 250;          // before a port other than the offered one is taken for the app
+inline constexpr uint32_t app_probe_ms = 3'000;         // one look at whether a port speaks TLS
+inline constexpr uint32_t app_probe_silence_ms = 150;   // after which a server that has read the probe is a plain one
+inline constexpr uint32_t app_patience_ms = 3'600'000;  // for an answer: somebody may sit at a breakpoint
+inline constexpr uint32_t app_stop_ms = 10'000;         // from a forwarded SIGTERM to SIGKILL
+inline constexpr uint32_t app_leftover_stop_ms = 2'000;  // the same for processes that the app left behind
+inline constexpr uint32_t dev_stop_ms = 500;             // for what is under way when the app or the user has ended
+inline constexpr size_t certificate_bundle_bytes = 16 * 1024 * 1024;
+inline constexpr size_t remembered_projects_count = 1'000;
+inline constexpr size_t findings_count = 64;       // causes remembered, so that each is printed once
+inline constexpr unsigned port_tries_count = 100;  // beyond 8443
+
+}  // namespace lintel::limits

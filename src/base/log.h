@@ -1,0 +1,42 @@
+// Lintel's own messages (not the access log): one line each, to stderr.
+// Text from outside goes through escape() first, so that no control octet reaches a terminal.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/errors.h"
+
+namespace lintel::log {
+
+// Lines below `level` are dropped. Default info. Thread-safe.
+void set_level(LogLevel level) noexcept;
+LogLevel level() noexcept;
+// Human lines ("lintel: …") or JSON objects. Default human.
+void set_json(bool json) noexcept;
+// Writes one line with a single write(2). Control octets in `line` are escaped.
+void write(LogLevel level, std::string_view line);
+
+template <class... Args>
+void debug(fmt::format_string<Args...> format, Args&&... args) {
+  if (level() <= LogLevel::debug) write(LogLevel::debug, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void info(fmt::format_string<Args...> format, Args&&... args) {
+  if (level() <= LogLevel::info) write(LogLevel::info, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void warn(fmt::format_string<Args...> format, Args&&... args) {
+  if (level() <= LogLevel::warn) write(LogLevel::warn, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
+void error(fmt::format_string<Args...> format, Args&&... args) {
+  if (level() <= LogLevel::error) write(LogLevel::error, fmt::format(format, std::forward<Args>(args)...));
+}
+
+// `text` with control octets, DEL and invalid UTF-8 as \xNN, so that it is safe on a terminal and in a log.
+std::string escape(std::string_view text);
+
+}  // namespace lintel::log

@@ -1,0 +1,27 @@
+// The commands of the program, one file each. Each call adds one subcommand to `app`; when the command line chose it,
+// its callback runs during parsing and sets `exit_code`: 0 fine, 1 the thing asked about is not fine, 2 usage or
+// configuration error, 3 a resource is not available. `exit_code` must outlive the parsing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace lintel::cli {
+
+// What stands behind "--" belongs to the app that dev starts; it is cut off `argc` before anything is parsed, because
+// its options are not ours. nullopt when there is no "--".
+std::optional<std::vector<std::string>> split_child_command(int& argc, char** argv);
+
+void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child_command, int& exit_code);
+void add_serve(CLI::App& app, int& exit_code);
+void add_check(CLI::App& app, int& exit_code);
+void add_trust(CLI::App& app, int& exit_code);
+void add_cert(CLI::App& app, int& exit_code);
+void add_version(CLI::App& app, int& exit_code);
+
+}  // namespace lintel::cli

@@ -1,0 +1,116 @@
+// lintel serve: the production proxy, from a file or from HOST… --to URL….
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/report.h"
+#include "config/config.h"
+#include "proxy/server.h"
+
+namespace lintel::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> hosts;
+  std::vector<std::string> to;
+  std::string file;
+  std::string certificate = "local";
+  std::vector<std::string> https, http;
+  std::string access_log;
+};
+
+Outcome<std::vector<SocketAddress>> parse_all(const std::vector<std::string>& texts) {
+  std::vector<SocketAddress> result;
+  for (const std::string& text : texts) {
+    auto address = config::parse_listen(text);
+    if (!address) return std::unexpected(address.error());
+    result.push_back(std::move(*address));
+  }
+  return result;
+}
+
+Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& options) {
+  if (options.to.empty()) {
+    return fail(ErrorCode::usage,
+                "serve HOST needs --to URL: where the app listens; e.g. lintel serve example.com --to "
+                "127.0.0.1:8000");
+  }
+  if (options.certificate != "local" && options.certificate != "self-signed") {
+    return fail(ErrorCode::usage, fmt::format("--certificate {}: choose local or self-signed; certificates from files "
+                                              "are named in a configuration file (serve -c FILE)",
+                                              options.certificate));
+  }
+  auto https = parse_all(options.https);
+  if (!https) return std::unexpected(https.error());
+  auto http = parse_all(options.http);
+  if (!http) return std::unexpected(http.error());
+  const auto kind =
+      options.certificate == "local" ? config::CertificateKind::local : config::CertificateKind::self_signed;
+  return config::from_command_line(options.hosts, options.to, kind, *https, *http);
+}
+
+int serve(const Options& options) {
+  std::shared_ptr<const config::Config> config;
+  if (!options.hosts.empty()) {
+    if (!options.file.empty()) {
+      return report(Error{ErrorCode::usage, "serve takes HOST… --to URL… or -c FILE, not both"});
+    }
+    auto built = from_arguments(options);
+    if (!built) return report(built.error());
+    config = std::move(*built);
+  } else {
+    const std::string file = options.file.empty() ? "/etc/lintel/lintel.toml" : options.file;
+    config::ParseResult parsed = config::parse_file(file);
+    for (const config::Diagnostic& one : parsed.diagnostics) fmt::print(stderr, "{}\n", one.render());
+    if (parsed.config == nullptr) {
+      return report(Error{ErrorCode::config_invalid, fmt::format("{} is not valid: see above; 'lintel check -c {}' "
+                                                                 "checks it without starting anything",
+                                                                 file, file)});
+    }
+    config = std::move(parsed.config);
+  }
+  auto server = proxy::Server::create(config, {});
+  if (!server) return report(server.error());
+  for (size_t i = 0; i < config->listeners.size(); ++i) {
+    const bool is_unix = (*server)->addresses()[i].kind == SocketAddress::Kind::unix_path;
+    fmt::print(stderr, "lintel: {} on {}\n", config->listeners[i].tls ? "https" : "http",
+               is_unix ? config->listeners[i].address.text() : (*server)->addresses()[i].text());
+  }
+  for (const config::Site& site : config->sites) {
+    std::string to;
+    for (const config::Endpoint& endpoint : site.to) to += (to.empty() ? "" : ", ") + endpoint.url;
+    fmt::print(stderr, "lintel: {} -> {}\n", fmt::join(site.hosts, ", "), to.empty() ? "its routes" : to);
+  }
+  return (*server)->run();
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("serve", "Serve sites over https, from a file or from the command line");
+  const auto options = std::make_shared<Options>();
+  command->add_option("HOST", options->hosts, "Names to serve, instead of a file");
+  command->add_option("--to", options->to, "Where the app listens: URL, host:port or unix:/path; several take turns")
+      ->type_name("URL");
+  command->add_option("-c,--config", options->file, "Configuration file (default /etc/lintel/lintel.toml)")
+      ->type_name("FILE");
+  command->add_option("--certificate", options->certificate, "local (this machine's authority) or self-signed")
+      ->capture_default_str();
+  command->add_option("--https", options->https, "Listen here for https (default [::]:443)")->type_name("ADDR");
+  command->add_option("--http", options->http, "Listen here for http, to redirect (default [::]:80)")
+      ->type_name("ADDR");
+  command->footer(
+      "SIGTERM and SIGINT: no new connections, what runs ends (at most 30 s), exit 0. SIGHUP looks at certificate\n"
+      "files (which is also done every second). SIGUSR1 opens the access log anew.\n"
+      "Example: lintel serve -c lintel.toml\n"
+      "Example: lintel serve app.test --to 127.0.0.1:8000 --https 127.0.0.1:8443 --http 127.0.0.1:8080");
+  command->callback([options, &exit_code] { exit_code = serve(*options); });
+}
+
+}  // namespace lintel::cli

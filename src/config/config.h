@@ -1,0 +1,177 @@
+// The immutable configuration, as the data plane reads it. Built by parse() from TOML, or by hand (dev, `serve HOST
+// --to URL`, tests). Shared among workers as shared_ptr<const Config>; a reload swaps the pointer.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errors.h"
+#include "base/ip.h"
+#include "base/limits.h"
+#include "config/site_index.h"
+
+namespace lintel::config {
+
+struct Listener {
+  SocketAddress address;
+  bool tls = false;
+  // dev: plain HTTP on the TLS port is answered too (first byte peeked).
+  bool plain_too = false;
+  bool h2c = false;  // prior-knowledge HTTP/2 on a plain listener; off by default
+};
+
+struct Timeouts {  // milliseconds
+  uint32_t handshake = limits::handshake_ms;
+  uint32_t header = limits::header_ms;
+  uint32_t body_idle = limits::body_idle_ms;
+  uint32_t keep_alive = limits::keep_alive_ms;
+  uint32_t connect = limits::connect_ms;
+  uint32_t response = limits::response_ms;
+};
+
+struct UpstreamTls {
+  std::string ca_file;    // empty: system store
+  std::string sni;        // empty: the URL's host
+  std::string cert_file;  // client certificate
+  std::string key_file;
+  bool verify = true;  // false only for dev's own loopback app
+};
+
+struct Endpoint {
+  enum class Protocol : uint8_t { http1, https, h2c } protocol = Protocol::http1;
+  std::string host;  // DNS name or IP text (no brackets); empty for unix
+  uint16_t port = 80;
+  std::string unix_path;  // "unix:/run/app.sock"
+  UpstreamTls tls;
+  std::string url;  // as written, for logs (a ${NAME} in it is not expanded); no key: use the other fields
+};
+
+// Where something stands in a file, 1-based, for messages of checks that come later. line 0: in no file.
+struct Place {
+  std::string file;
+  int line = 0, column = 0;
+  std::string source_line;
+};
+
+enum class RedirectHttp : uint8_t { permanent_308, moved_301, refuse, off };
+enum class CertificateKind : uint8_t { none, local, self_signed, files };
+enum class SecurityHeaders : uint8_t { off, standard, strict };
+enum class Locations : uint8_t { repair, report, off };
+
+struct HeaderEdits {
+  std::vector<std::pair<std::string, std::string>> set;
+  std::vector<std::string> remove;  // lower case
+};
+
+struct Hsts {
+  enum class Mode : uint8_t { off, fixed } mode = Mode::off;
+  std::string value;  // the whole field value, ready to send
+};
+
+struct Route {
+  std::string path;  // "/admin/*" (with "/admin"), "/prefix*" or "/exact"; "" = everything
+  std::vector<IpPrefix> allow, deny;
+  bool require_https = false;
+  std::string strip_prefix;  // sets X-Forwarded-Prefix
+  std::vector<Endpoint> to;  // empty: the site's
+  bool restricts() const { return !allow.empty() || !deny.empty() || require_https; }
+};
+
+struct Site {
+  std::vector<std::string> hosts;  // "example.com", "*.example.com"; "*" = default for every other host
+  std::vector<uint16_t> public_ports;
+  CertificateKind certificate = CertificateKind::none;
+  std::string certificate_file, key_file;
+  Place certificate_at;  // of its value
+  std::vector<Endpoint> to;
+  std::vector<Route> routes;  // first match wins
+  RedirectHttp redirect_http = RedirectHttp::permanent_308;
+  std::string canonical;
+  Hsts hsts;
+  bool cookies_secure = true;
+  std::vector<std::string> cookies_http_only;
+  std::map<std::string, std::string> cookies_same_site;  // name -> Lax|Strict|None
+  SecurityHeaders security_headers = SecurityHeaders::standard;
+  Locations locations = Locations::repair;
+  HeaderEdits request_headers, response_headers;
+  bool emit_forwarded = false, emit_front_end_https = false, emit_x_forwarded_ssl = false, emit_x_url_scheme = false;
+  uint64_t body_limit_bytes = 0;  // 0 = no limit
+  bool maintenance = false;
+  int line = 0;  // of its [[site]] in the file, for messages
+};
+
+struct Config {
+  std::vector<Listener> listeners;
+  unsigned workers = 0;  // 0 = one per core
+  std::string user;
+  std::string state = "/var/lib/lintel";
+  std::string admin = "unix:/run/lintel/admin.sock";
+  std::string access_log = "stdout";   // path | stdout | off
+  std::vector<std::string> log_query;  // query parameters that are not redacted
+  Timeouts timeouts;
+  std::vector<Site> sites;
+  SiteIndex index;                                  // of sites; freeze() builds it
+  std::vector<std::string> files;                   // every file read, the main one first (for reload)
+  bool dev = false;                                 // dev rules: no HSTS ever, error pages may name the app
+  bool upstream_http1_only_loopback_first = false;  // dev: 127.0.0.1 first, then ::1
+};
+
+// Makes `config` immutable and ready for find_site(). Every configuration passes here, also one made by hand. When two
+// sites claim one host, the first has it (files with such sites are refused before).
+std::shared_ptr<const Config> freeze(Config config);
+// The site that serves `host_lower` (lower case, no port, IPv6 in brackets): an exact name wins over "*.name" (one
+// label), which wins over "*". Null: not served. Does not allocate. The result lives as long as `config`.
+const Site* find_site(const Config& config, std::string_view host_lower);
+// The first route of `site` that matches (http::normalise_path's result, or "*"), or null.
+const Route* find_route(const Site& site, std::string_view normalised_path);
+// Does `earlier` match every path that `later` matches, so that `later` is never reached?
+bool covers(const Route& earlier, const Route& later);
+
+// For `lintel serve HOST… --to URL…`: one site for all `hosts`, requests round-robin over `to`. The default listeners
+// are [::]:443 and [::]:80 when both lists are empty; with plain listeners only, http is served, not redirected. `kind`
+// is local or self_signed, or none without https. Error usage: a host, URL or listener is not valid.
+Outcome<std::shared_ptr<const Config>> from_command_line(const std::vector<std::string>& hosts,
+                                                         const std::vector<std::string>& to, CertificateKind kind,
+                                                         const std::vector<SocketAddress>& https,
+                                                         const std::vector<SocketAddress>& http);
+
+// A position in a file, 1-based. column counts characters.
+struct Diagnostic {
+  enum class Severity : uint8_t { error, warning } severity = Severity::error;
+  std::string file;
+  int line = 0, column = 0;
+  std::string message;  // "unknown key \"hots\" in [[site]]; did you mean \"hosts\"?"
+  // "file:line:column: error: message", the source line, and a caret below the column. Control octets escaped.
+  std::string render() const;
+  std::string source_line;
+};
+
+struct ParseResult {
+  std::shared_ptr<const Config> config;  // null when there is an error
+  std::vector<Diagnostic> diagnostics;   // errors and warnings, in file order
+};
+// Reads `file` and its includes. Never throws.
+ParseResult parse_file(const std::string& file);
+// The same from memory; `name` stands for the file in messages; includes are relative to `folder`.
+ParseResult parse_text(std::string_view text, const std::string& name, const std::string& folder);
+// "http://127.0.0.1:8000", "https://app:8443", "h2c://…", "unix:/run/app.sock", "8000" (a port on 127.0.0.1).
+Outcome<Endpoint> parse_endpoint(std::string_view url);
+// "[::]:443", "0.0.0.0:80", "127.0.0.1:8080", ":443", "unix:/run/x.sock".
+Outcome<SocketAddress> parse_listen(std::string_view text);
+
+// Every key the parser knows, for docs/configuration.md and its test.
+struct KeyInfo {
+  std::string_view table;  // "server", "server.timeouts", "site", "site.route", …
+  std::string_view key;
+  std::string_view type;           // "string", "duration", "array of strings", …
+  std::string_view default_value;  // as written in TOML
+  bool available;                  // false: known, but refused until the version that brings it
+};
+const std::vector<KeyInfo>& known_keys();
+
+}  // namespace lintel::config

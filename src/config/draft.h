@@ -1,0 +1,66 @@
+// A configuration while it is being read: the values with the places they came from, until validate() has seen all.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/reader.h"
+
+namespace lintel::config {
+
+struct ListenerDraft {
+  Listener listener;
+  Where where;
+  std::string written;
+};
+
+struct EndpointDraft {
+  Endpoint endpoint;
+  Where where;
+};
+
+struct RouteDraft {
+  Route route;
+  Where where;
+  Seen seen;
+  std::vector<EndpointDraft> to;
+};
+
+struct SiteDraft {
+  Site site;
+  Where where;
+  Seen seen;
+  std::vector<Text> hosts;  // value = as find_site() wants it
+  std::vector<EndpointDraft> to;
+  std::vector<RouteDraft> routes;
+  Text canonical;
+};
+
+struct Draft {
+  Config config;
+  Seen server, timeouts;
+  std::vector<ListenerDraft> listeners;
+  std::vector<SiteDraft> sites;
+};
+
+void read_server(Context& context, const toml::table& table, Draft& draft);
+void read_site(Context& context, const toml::table& table, Draft& draft);
+void read_route(Context& context, const toml::table& table, SiteDraft& site);
+// A site's or route's `to`: one endpoint or an array of them.
+std::vector<EndpointDraft> read_endpoints(Context& context, const toml::node& node, std::string_view what);
+// Listeners of `https` or `http`.
+void read_listeners(Context& context, const toml::node& node, bool tls, Draft& draft);
+
+// Checks what needs more than one value, reports, and moves all into draft.config. `main` is where the report points
+// for what is missing altogether.
+void validate(Report& report, Draft& draft, const Where& main);
+
+// Appends each table's keys to `all`, in the order of the documentation.
+void add_server_keys(std::vector<KeyInfo>& all);
+void add_listener_keys(std::vector<KeyInfo>& all);
+void add_endpoint_keys(std::vector<KeyInfo>& all);
+void add_site_keys(std::vector<KeyInfo>& all);
+void add_route_keys(std::vector<KeyInfo>& all);
+
+}  // namespace lintel::config

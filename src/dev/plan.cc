@@ -1,0 +1,160 @@
+#include "dev/plan.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <filesystem>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "http/authority.h"
+
+namespace lintel::dev {
+namespace {
+
+const IpAddress v4_loopback = IpAddress::v4(0x7f000001);
+
+std::optional<uint16_t> as_port(std::string_view text) {
+  uint16_t port = 0;
+  auto result = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size() || port == 0) return std::nullopt;
+  return port;
+}
+
+bool is_loopback_host(const std::string& host) {
+  auto ip = IpAddress::parse(host);
+  return host == "localhost" || (ip && ip->is_loopback());
+}
+
+Outcome<void> decide_target(const DevOptions& options, Plan& plan) {
+  if (options.target.empty()) {
+    if (!options.command.empty()) return {};
+    return fail(ErrorCode::usage,
+                "dev needs an app: its port, as in 'lintel dev 5000', or the command that starts it, as in 'lintel dev "
+                "-- python3 app.py'");
+  }
+  if (auto port = as_port(options.target)) {
+    plan.wanted_port = *port;
+    return {};
+  }
+  auto endpoint = config::parse_endpoint(options.target);
+  if (!endpoint) return std::unexpected(endpoint.error());
+  if (!options.command.empty()) {
+    if (!is_loopback_host(endpoint->host))
+      return fail(ErrorCode::usage, fmt::format("{} is not on this machine, where the command is started; name its "
+                                                "port only, or leave the command out",
+                                                options.target));
+    plan.wanted_port = endpoint->port;
+    return {};
+  }
+  if (is_loopback_host(endpoint->host) && endpoint->protocol == config::Endpoint::Protocol::https) {
+    endpoint->tls.verify = false;
+    plan.notes.push_back(
+        fmt::format("the certificate of {} is not verified, because it is on this machine", endpoint->url));
+  }
+  plan.upstream = std::move(*endpoint);
+  return {};
+}
+
+Outcome<void> decide_names(const DevOptions& options, Plan& plan) {
+  std::error_code error;
+  std::filesystem::path folder = std::filesystem::current_path(error);
+  plan.project = std::filesystem::weakly_canonical(folder, error);
+  if (!options.name.empty() && !is_valid_name(options.name))
+    return fail(ErrorCode::usage,
+                fmt::format("--name {}: letters, digits and inner hyphens, with dots between them, make a name; as in "
+                            "--name shop",
+                            options.name));
+  std::string name = options.name.empty() ? dns_label(folder.filename().string()) : options.name;
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  // `--name shop.localhost` is meant well.
+  if (name != "localhost" && !name.ends_with(".localhost")) name += ".localhost";
+  plan.name = name;
+  plan.names = {name, "localhost", "127.0.0.1", "[::1]"};
+  for (const std::string& host : options.allow_hosts) {
+    Arena arena;
+    bool wildcard = host.starts_with("*.");
+    auto authority = http::parse_authority(wildcard ? std::string_view(host).substr(2) : std::string_view(host), arena);
+    if (!authority || authority->has_port)
+      return fail(ErrorCode::usage,
+                  fmt::format("--allow-host {}: a host name or address without a port is meant", host));
+    plan.names.push_back((wildcard ? "*." : "") + std::string(authority->host));
+  }
+  std::sort(plan.names.begin() + 1, plan.names.end());
+  plan.names.erase(std::unique(plan.names.begin(), plan.names.end()), plan.names.end());
+  return {};
+}
+
+Outcome<void> decide_hosts(const DevOptions& options, Plan& plan) {
+  const IpAddress v6_loopback = *IpAddress::parse("::1");
+  plan.hosts = {v4_loopback, v6_loopback};
+  if (!options.host.empty() && options.host != "localhost") {
+    auto ip = IpAddress::parse(options.host);
+    if (!ip)
+      return fail(ErrorCode::usage, fmt::format("--host {}: an IP address of this machine is meant", options.host));
+    if (ip->is_unspecified())
+      plan.hosts = ip->is_v4() ? std::vector{*ip, v6_loopback} : std::vector{*ip};
+    else if (!ip->is_loopback())
+      plan.hosts.push_back(*ip);
+    else
+      plan.hosts = {*ip};
+    if (!ip->is_loopback())
+      plan.notes.push_back(
+          fmt::format("everybody who reaches {} can use the app; names other than this machine's own "
+                      "need --allow-host",
+                      options.host));
+  }
+  auto available = available_hosts(plan.hosts);
+  bool has_asked =
+      options.host.empty() || std::find(available.begin(), available.end(), plan.hosts.back()) != available.end();
+  if (available.empty() || !has_asked)
+    return fail(ErrorCode::io_error, fmt::format("cannot listen on {}: this machine does not have that address",
+                                                 options.host.empty() ? "127.0.0.1" : options.host));
+  plan.hosts = std::move(available);
+  return {};
+}
+
+}  // namespace
+
+std::string Plan::origin(const std::string& host, bool https) const {
+  std::string text = fmt::format("{}://{}", https ? "https" : "http", host);
+  if (port.port != http::default_port(https)) text += fmt::format(":{}", port.port);
+  return text;
+}
+
+Outcome<Plan> make_plan(const DevOptions& options, const RememberedPorts& remembered) {
+  Plan plan;
+  for (auto decide : {decide_target, decide_names, decide_hosts})
+    if (auto decided = decide(options, plan); !decided) return std::unexpected(decided.error());
+  auto port = choose_port(options.port, remembered.find(plan.project), plan.hosts);
+  if (!port) return std::unexpected(port.error());
+  plan.port = std::move(*port);
+  if (!plan.port.note.empty()) plan.notes.push_back(plan.port.note);
+  if (!options.command.empty())
+    plan.offered_port = plan.wanted_port != 0 ? plan.wanted_port : free_app_port(static_cast<unsigned>(::getpid()));
+  return plan;
+}
+
+std::shared_ptr<const config::Config> make_config(const Plan& plan, const DevOptions& options) {
+  config::Config config;
+  config.dev = true;
+  config.workers = 1;
+  config.access_log = "off";
+  config.upstream_http1_only_loopback_first = true;
+  config.timeouts.response = limits::app_patience_ms;
+  config.timeouts.body_idle = limits::app_patience_ms;
+  for (const IpAddress& host : plan.hosts)
+    config.listeners.push_back({.address = SocketAddress::of(host, plan.port.port), .tls = true, .plain_too = true});
+  config::Site site;
+  site.hosts = plan.names;
+  site.certificate = config::CertificateKind::local;
+  site.redirect_http = options.as_http ? config::RedirectHttp::off : config::RedirectHttp::permanent_308;
+  if (plan.upstream) site.to.push_back(*plan.upstream);
+  config.sites.push_back(std::move(site));
+  return config::freeze(std::move(config));
+}
+
+}  // namespace lintel::dev

@@ -1,0 +1,36 @@
+// Wiring only: the allocator, the commands, the exit code.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "tls/allocator.h"
+
+int main(int argc, char** argv) {
+  lintel::tls::install_crypto_allocator();
+  CLI::App app("Lintel puts HTTPS in front of a web app, and makes the app know it.", "lintel");
+  app.require_subcommand(1);
+  app.footer("Start with: lintel dev -- python3 app.py\nHelp for one command: lintel COMMAND --help");
+  const std::optional<std::vector<std::string>> child_command = lintel::cli::split_child_command(argc, argv);
+  int exit_code = 0;
+  lintel::cli::add_dev(app, child_command, exit_code);
+  lintel::cli::add_serve(app, exit_code);
+  lintel::cli::add_trust(app, exit_code);
+  lintel::cli::add_cert(app, exit_code);
+  lintel::cli::add_check(app, exit_code);
+  lintel::cli::add_version(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::CallForAllHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "lintel: %s; see 'lintel --help'\n", error.what());
+    return 2;
+  }
+  return exit_code;
+}

@@ -1,0 +1,176 @@
+#include "proxy/client_connection.h"
+
+#include <sys/socket.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/worker.h"
+
+namespace lintel::proxy {
+
+StopHook::StopHook(StopHook*& list, net::Signal& signal) noexcept : list_(list), next_(list), signal_(signal) {
+  if (next_ != nullptr) next_->previous_ = this;
+  list_ = this;
+}
+
+StopHook::~StopHook() {
+  if (previous_ != nullptr)
+    previous_->next_ = next_;
+  else
+    list_ = next_;
+  if (next_ != nullptr) next_->previous_ = previous_;
+}
+
+void StopHook::notify_all(StopHook* list) noexcept {
+  for (; list != nullptr; list = list->next_) list->signal_.notify();
+}
+
+ClientConnection::ClientConnection(Worker& w, const BoundListener& bound, const net::Accepted& accepted)
+    : worker(w), listener(bound), signal(w.reactor()), stop_hook(w.stop_hooks(), signal) {
+  stream.open(w.reactor(), accepted.fd, &signal);
+  // Taken from the kernel's queue by a stop: a request that has come is served, what has not come is not waited for.
+  if (w.stopping()) stream.assume_readable();
+  context.facts.peer = accepted.peer.ip;
+  context.facts.peer_port = accepted.peer.port;
+  context.facts.peer_is_unix = accepted.peer.kind == SocketAddress::Kind::unix_path;
+  context.facts.local_port = bound.port;
+  // A unix peer has no address; apps expect one that they trust as local.
+  if (context.facts.peer_is_unix) context.facts.peer = IpAddress::v4(0x7f000001);
+  context.peer_text = context.facts.peer.text();
+  context.protocol = "HTTP/1.1";
+}
+
+net::Task<bool> ClientConnection::drain() {
+  if (stream.flush()) co_return !stream.write_failed();
+  // Only what it takes counts: requests that it goes on sending do not keep a client that reads nothing.
+  signal.set_deadline_in(limits::send_idle_ms);
+  for (size_t left = stream.undelivered(); !stream.flush();) {
+    const net::Wake wake = co_await signal.wait();
+    if (wake != net::Wake::deadline) continue;
+    const size_t before = std::exchange(left, stream.undelivered());
+    if (left >= before) co_return false;
+    signal.set_deadline_in(limits::send_idle_ms);
+  }
+  co_return !stream.write_failed();
+}
+
+net::Task<void> ClientConnection::linger() {
+  const bool drained = co_await drain();
+  if (!drained) co_return;
+  stream.shutdown_write();
+  size_t discarded = 0;
+  signal.set_deadline_in(limits::discard_ms);
+  while (discarded < limits::discard_bytes) {
+    const net::ReadResult got = stream.try_read(net::scratch());
+    if (got.status == net::ReadResult::Status::data) {
+      discarded += got.size;
+      continue;
+    }
+    if (got.status != net::ReadResult::Status::would_block) co_return;
+    const net::Wake wake = co_await signal.wait();
+    if (wake == net::Wake::deadline) co_return;
+  }
+}
+
+namespace {
+
+enum class First : uint8_t { tls, plain, gone };
+
+// Which protocol speaks on a port that answers both: a ClientHello begins with 0x16.
+net::Task<First> peek_first(ClientConnection& connection) {
+  for (;;) {
+    char octet = 0;
+    const net::ReadResult got = connection.stream.peek({&octet, 1});
+    if (got.status == net::ReadResult::Status::data) co_return octet == 0x16 ? First::tls : First::plain;
+    if (got.status != net::ReadResult::Status::would_block) co_return First::gone;
+    const net::Wake wake = co_await connection.signal.wait();
+    if (wake == net::Wake::deadline || connection.worker.stopping()) co_return First::gone;
+  }
+}
+
+// A browser or a health check that speaks plain HTTP to a TLS port is told so in plain HTTP.
+void answer_plain_on_tls(int fd) {
+  static constexpr std::string_view answer =
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 63\r\n"
+      "X-Lintel-Error: plain-http-on-tls\r\nConnection: close\r\n\r\n"
+      "plain-http-on-tls: this port speaks HTTPS; use an https:// URL\n";
+  [[maybe_unused]] const auto sent = ::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  ::shutdown(fd, SHUT_WR);
+}
+
+net::Task<bool> handshake(ClientConnection& connection) {
+  net::Stream& stream = connection.stream;
+  stream.start_tls(tls::Engine::server(connection.worker.tls_context()));
+  for (;;) {
+    const auto status = stream.handshake();
+    if (status == tls::HandshakeStatus::done) break;
+    if (status == tls::HandshakeStatus::failed) {
+      const std::string why = stream.engine().failure();
+      if (why.find("http request") != std::string::npos) answer_plain_on_tls(stream.fd());
+      log::debug("{}: TLS with {}: {}", facts(ErrorCode::tls_handshake_failed).name, connection.context.peer_text, why);
+      co_return false;
+    }
+    const net::Wake wake = co_await connection.signal.wait();
+    if (wake == net::Wake::deadline) {
+      log::debug("{}: {}", facts(ErrorCode::handshake_timeout).name, connection.context.peer_text);
+      co_return false;
+    }
+    stream.flush();
+  }
+  const tls::SessionFacts facts = stream.engine().facts();
+  ConnectionContext& context = connection.context;
+  context.facts.https = true;
+  context.tls_version = facts.version;
+  context.tls_cipher = facts.cipher;
+  context.tls_resumed = facts.resumed;
+  context.sni = facts.sni;
+  if (facts.alpn == "h2") context.protocol = "HTTP/2";
+  co_return true;
+}
+
+// "PRI * HTTP/2.0": prior-knowledge HTTP/2, where the listener allows it.
+net::Task<bool> is_h2c(ClientConnection& connection) {
+  static constexpr std::string_view preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  for (;;) {
+    char octets[24];
+    const net::ReadResult got = connection.stream.peek(octets);
+    if (got.status == net::ReadResult::Status::data) {
+      const std::string_view seen(octets, got.size);
+      if (!preface.starts_with(seen)) co_return false;
+      if (seen.size() == preface.size()) co_return true;
+    } else if (got.status != net::ReadResult::Status::would_block) {
+      co_return false;
+    }
+    const net::Wake wake = co_await connection.signal.wait();
+    if (wake == net::Wake::deadline) co_return false;
+  }
+}
+
+}  // namespace
+
+net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned) {
+  ClientConnection& connection = *owned;
+  const Worker& worker = connection.worker;
+  const BoundListener& bound = connection.listener;
+  connection.signal.set_deadline_in(worker.config().timeouts.handshake);
+  bool tls = bound.listener.tls;
+  if (tls && bound.listener.plain_too) {
+    const First first = co_await peek_first(connection);
+    if (first == First::gone) co_return;
+    tls = first == First::tls;
+  }
+  if (tls) {
+    const bool shaken = co_await handshake(connection);
+    if (!shaken) co_return;
+  } else if (bound.listener.h2c) {
+    const bool prior_knowledge = co_await is_h2c(connection);
+    if (prior_knowledge) connection.context.protocol = "HTTP/2";
+  }
+  if (connection.context.protocol == "HTTP/2") {
+    co_await serve_h2(connection);
+  } else {
+    co_await serve_h1(connection);
+  }
+}
+
+}  // namespace lintel::proxy

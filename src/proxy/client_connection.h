@@ -1,0 +1,56 @@
+// A client's connection from accept to close: first octets, TLS, then HTTP/1 or HTTP/2.
+#pragma once
+
+#include <memory>
+
+#include "base/object_memory.h"
+#include "net/listener.h"
+#include "net/stream.h"
+#include "net/task.h"
+#include "proxy/exchange.h"
+
+namespace lintel::proxy {
+
+struct BoundListener;
+class Worker;
+
+// Hears of the graceful stop while it lives.
+class StopHook {
+ public:
+  StopHook(StopHook*& list, net::Signal& signal) noexcept;
+  ~StopHook();
+  StopHook(const StopHook&) = delete;
+  StopHook& operator=(const StopHook&) = delete;
+  static void notify_all(StopHook* list) noexcept;
+
+ private:
+  StopHook*& list_;
+  StopHook* next_;
+  StopHook* previous_ = nullptr;
+  net::Signal& signal_;
+};
+
+// The state that both protocols share. One flow owns it; `signal` is what everything on the connection notifies.
+struct ClientConnection : FromObjectMemory {
+  ClientConnection(Worker& w, const BoundListener& bound, const net::Accepted& accepted);
+  Worker& worker;
+  const BoundListener& listener;
+  net::Signal signal;
+  net::Stream stream;
+  ConnectionContext context;
+  StopHook stop_hook;
+
+  // Sends what is left of the answers at the client's pace. False when it is gone or takes nothing more.
+  net::Task<bool> drain();
+  // Answers are out (or lost); takes what the client still sends for a while and throws it away, so that it sees the
+  // answer and not a reset, then closes.
+  net::Task<void> linger();
+};
+
+// The flow of one accepted connection.
+net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned);
+// The protocol flows; they end when the connection is to be closed.
+net::Task<void> serve_h1(ClientConnection& connection);
+net::Task<void> serve_h2(ClientConnection& connection);
+
+}  // namespace lintel::proxy

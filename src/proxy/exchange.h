@@ -1,0 +1,137 @@
+// One request and its answer, whatever protocols carry them: identify, route, connect, send, relay, observe.
+// docs/request-life.md draws it. One coroutine; everything that concerns the exchange wakes its one Signal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/arena.h"
+#include "config/config.h"
+#include "forwarded/identity.h"
+#include "http/message.h"
+#include "net/task.h"
+#include "observe/access_log.h"
+#include "proxy/rewrite.h"
+#include "proxy/sides.h"
+#include "proxy/upstream_pool.h"
+
+namespace lintel::proxy {
+
+class Worker;
+
+// What a client connection knows about itself; lives as long as the connection.
+struct ConnectionContext {
+  forwarded::ConnectionFacts facts;
+  std::string peer_text;                     // the address as the app is told
+  std::string_view tls_version, tls_cipher;  // static
+  std::string sni;
+  bool tls_resumed = false;
+  std::string_view protocol;  // "HTTP/1.1" or "HTTP/2", for the log
+};
+
+class Exchange {
+ public:
+  // `head` and what it views live in the request's memory, which outlives the exchange; so does `arena`.
+  Exchange(Worker& worker, const ConnectionContext& connection, ClientSide& client, net::Signal& signal,
+           const http::RequestHead& head, Arena& arena);
+  ~Exchange();
+
+  // Runs the exchange to its end. Afterwards completed() tells whether the client's connection may go on.
+  net::Task<void> run();
+  // Answers with Lintel's own page for `code` without looking at the request further (a head that broke a rule).
+  void refuse(ErrorCode code);
+  // The answer was sent in full, and the request was read in full.
+  bool completed() const noexcept { return response_done_ && request_done_ && error_abort_ == ErrorCode::none; }
+  bool response_complete() const noexcept { return response_done_; }
+
+ private:
+  enum class Step : uint8_t { waiting, finished };
+  // --- identify and route (exchange_route.cc)
+  Result<void> identify();
+  Result<void> route();
+  bool redirected();
+  Result<void> check_access();
+  Result<void> choose_target();
+  void note_upgrade();
+  // --- the request for the app (exchange_request.cc)
+  void build_upstream_request();
+  void add_forwarded_fields();
+  void add_client_fields();
+  bool nominated(std::string_view name) const;
+  const http::FieldList* clean_trailers(const http::FieldList* trailers);
+  // --- connect, send, relay (exchange.cc)
+  net::Task<ErrorCode> wait_for_app();
+  net::Task<ErrorCode> connect();
+  void begin_relay();
+  Step advance();
+  bool pump_request();
+  bool pump_response();
+  void take_informational();
+  void take_answer_head();
+  ErrorCode check_upgrade_answer(const http::ResponseHead& head) const;
+  uint32_t patience_ms() const noexcept;
+  bool client_takes_some();
+  void on_deadline();
+  bool may_retry(size_t attempt);
+  bool may_ask_gate_again(size_t attempt);
+  std::string_view websocket_key() const;
+  void finish();
+  // --- answers (exchange_answer.cc)
+  void build_answer_fields(http::FieldList& fields);
+  void add_policy_fields(http::FieldList& fields, const http::FieldList& from_app);
+  void report_location(std::string_view value, std::string_view repaired) const;
+  std::string_view repaired_cookie(std::string_view value);
+  void answer_page(ErrorCode code);
+  void answer_redirect(uint16_t status, std::string_view location);
+  void add_date(http::FieldList& fields);
+  void send_own_answer(uint16_t status, http::FieldList& fields, std::string_view body);
+  void log();
+
+  Worker& worker_;
+  const ConnectionContext& connection_;
+  ClientSide& client_;
+  net::Signal& signal_;
+  const http::RequestHead& head_;
+  Arena& arena_;
+  const config::Config& config_;
+
+  forwarded::Identity identity_;
+  const config::Site* site_ = nullptr;
+  const config::Route* route_ = nullptr;
+  const config::Endpoint* endpoint_ = nullptr;
+  const std::vector<config::Endpoint>* endpoints_ = nullptr;  // that take turns; empty: the gate knows
+  std::string_view target_;                                   // that the app gets
+  std::string_view upgrade_;                                  // the protocol the client asks for, empty otherwise
+  std::string_view request_id_;
+  std::string_view forwarded_prefix_;
+  UpstreamRequest upstream_request_;
+  EndpointPool* pool_ = nullptr;
+  UpstreamHandle upstream_;
+
+  uint64_t started_us_ = 0;
+  int64_t connect_us_ = -1, first_byte_us_ = -1;
+  uint64_t bytes_in_ = 0, bytes_out_ = 0;
+  TimeMs deadline_ms_ = 0;
+  TimeMs continue_at_ms_ = 0;  // when Lintel itself sends 100 Continue; 0 = not at all
+  size_t turn_octets_ = 0;
+  size_t client_undelivered_ = 0;  // when it was last looked at
+  std::string_view upstream_address_;
+  std::string_view websocket_key_;  // minted for an extended CONNECT
+  std::string_view nominated_;      // what the client's Connection field lists beyond the usual
+  uint16_t status_ = 0;
+  ErrorCode outcome_ = ErrorCode::none;      // of the attempt that runs
+  ErrorCode error_ = ErrorCode::none;        // for the log
+  ErrorCode error_abort_ = ErrorCode::none;  // the answer had begun and was broken off
+  uint8_t informational_count_ = 0;
+  bool request_done_ = false;
+  bool response_started_ = false;
+  bool response_done_ = false;
+  bool tunnel_ = false;
+  bool event_stream_ = false;
+  bool upstream_reused_ = false;
+  bool continue_sent_ = false;
+  bool yield_ = false;
+};
+
+}  // namespace lintel::proxy

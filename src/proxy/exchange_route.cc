@@ -1,0 +1,172 @@
+// Exchange: who asks, for which site, by which route, and may it.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "http/authority.h"
+#include "proxy/connection_options.h"
+#include "proxy/exchange.h"
+#include "proxy/worker.h"
+
+namespace lintel::proxy {
+namespace {
+
+std::string_view copy_formatted(Arena& arena, const fmt::memory_buffer& text) {
+  return arena.copy({text.data(), text.size()});
+}
+
+bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
+}
+
+}  // namespace
+
+// Who the client is and which authority it asked for. Everything later reads identity_, never a raw field.
+Result<void> Exchange::identify() {
+  request_id_ = worker_.new_request_id(arena_);
+  const forwarded::ConnectionFacts& facts = connection_.facts;
+  identity_.client = facts.peer;
+  identity_.client_port = facts.peer_port;
+  identity_.https = facts.https;
+  if (!head_.scheme.empty() && http::equal_ignoring_case(head_.scheme, "https") != facts.https) {
+    return fail(ErrorCode::scheme_mismatch);
+  }
+  if (head_.host.empty()) return fail(ErrorCode::host_missing);
+  const auto authority = http::parse_authority(head_.host, arena_);
+  if (!authority) return fail(authority.error());
+  identity_.host = authority->host;
+  const uint16_t usual = http::default_port(facts.https);
+  identity_.port = authority->has_port ? authority->port : usual;
+  identity_.authority = authority->host;
+  if (identity_.port != usual) {
+    fmt::memory_buffer text;
+    fmt::format_to(std::back_inserter(text), "{}:{}", authority->host, identity_.port);
+    identity_.authority = copy_formatted(arena_, text);
+  }
+  site_ = config::find_site(config_, identity_.host);
+  if (site_ == nullptr) return fail(ErrorCode::host_not_served);
+  if (authority->has_port) {
+    const uint16_t port = authority->port;
+    const bool known =
+        port == facts.local_port || port == 80 || port == 443 || facts.peer_is_unix ||
+        std::find(site_->public_ports.begin(), site_->public_ports.end(), port) != site_->public_ports.end();
+    if (!known) return fail(ErrorCode::host_port);
+  }
+  // A connection whose certificate was chosen for a name that is not served may not speak for one that is.
+  if (config_.dev && !connection_.sni.empty() && config::find_site(config_, connection_.sni) == nullptr) {
+    return fail(ErrorCode::sni_mismatch);
+  }
+  return {};
+}
+
+Result<void> Exchange::route() {
+  if (head_.method_id == http::Method::trace) return fail(ErrorCode::method_not_supported);
+  // Extended CONNECT (RFC 8441) only for WebSockets: "h2c" would open a second, unseen HTTP connection to the app.
+  if (head_.method_id == http::Method::connect && !http::equal_ignoring_case(head_.protocol, "websocket")) {
+    return fail(ErrorCode::method_not_supported);
+  }
+  if (redirected()) return {};
+  if (site_->maintenance) return fail(ErrorCode::maintenance);
+  if (const http::Field* loop = head_.fields.find(http::FieldId::cdn_loop);
+      loop != nullptr && worker_.meets_itself(head_.fields)) {
+    return fail(ErrorCode::loop_detected);
+  }
+  if (site_->body_limit_bytes != 0 && head_.framing == http::Framing::length &&
+      head_.content_length > site_->body_limit_bytes) {
+    return fail(ErrorCode::body_too_large);
+  }
+  nominated_ = nominated_fields(head_.fields, arena_);
+  // Each field's name is looked for in the list: 30 KiB of it would cost milliseconds.
+  if (nominated_.size() > limits::connection_options_bytes) return fail(ErrorCode::header_too_large);
+  if (Result<void> chosen = choose_target(); !chosen) return chosen;
+  if (Result<void> allowed = check_access(); !allowed) return allowed;
+  note_upgrade();
+  const std::vector<config::Endpoint>& to = route_ != nullptr && !route_->to.empty() ? route_->to : site_->to;
+  endpoints_ = &to;
+  if (!to.empty()) endpoint_ = to.size() == 1 ? &to.front() : &to[worker_.next_round_robin(&to) % to.size()];
+  return {};
+}
+
+// http -> https, and other hosts -> the canonical one. True when the answer has been given.
+bool Exchange::redirected() {
+  const bool plain =
+      !identity_.https && worker_.https_port() != 0 && site_->certificate != config::CertificateKind::none;
+  if (plain && site_->redirect_http == config::RedirectHttp::refuse) {
+    answer_page(ErrorCode::https_required);
+    return true;
+  }
+  const bool to_https = plain && site_->redirect_http != config::RedirectHttp::off;
+  const bool to_canonical = !site_->canonical.empty() && identity_.host != site_->canonical;
+  if (!to_https && !to_canonical) return false;
+  const bool https = to_https || identity_.https;
+  const uint16_t port = to_https ? worker_.https_port() : identity_.port;
+  const std::string_view host = to_canonical ? std::string_view(site_->canonical) : identity_.host;
+  fmt::memory_buffer location;
+  fmt::format_to(std::back_inserter(location), "{}://{}", https ? "https" : "http", host);
+  if (port != http::default_port(https)) fmt::format_to(std::back_inserter(location), ":{}", port);
+  if (head_.target.starts_with('/'))
+    location.append(head_.target);
+  else
+    location.push_back('/');
+  const bool moved = to_https && site_->redirect_http == config::RedirectHttp::moved_301;
+  answer_redirect(moved ? 301 : 308, copy_formatted(arena_, location));
+  return true;
+}
+
+// Finds the route on the normalised path. Where a route restricts access the app gets that form too, so that both
+// speak of the same resource.
+Result<void> Exchange::choose_target() {
+  target_ = head_.target;
+  if (site_->routes.empty()) return {};
+  const bool restricted = std::any_of(site_->routes.begin(), site_->routes.end(),
+                                      [](const config::Route& route) { return route.restricts(); });
+  const auto normalised = http::normalise_path(head_.target, arena_);
+  if (!normalised && restricted) return fail(normalised.error());
+  const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
+  std::string_view path = normalised ? *normalised : raw_path;
+  route_ = config::find_route(*site_, path);
+  if (route_ == nullptr) return {};
+  const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
+  if (!rewrite) return {};
+  if (!route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
+    const std::string_view rest = path.substr(route_->strip_prefix.size());
+    if (rest.empty() || rest.front() == '/') {
+      path = rest.empty() ? std::string_view("/") : rest;
+      forwarded_prefix_ = route_->strip_prefix;
+    }
+  }
+  const std::string_view query = head_.target.substr(raw_path.size());
+  char* joined = arena_.chars(path.size() + query.size());
+  std::copy(path.begin(), path.end(), joined);
+  std::copy(query.begin(), query.end(), joined + path.size());
+  target_ = {joined, path.size() + query.size()};
+  return {};
+}
+
+Result<void> Exchange::check_access() {
+  if (route_ == nullptr) return {};
+  if (route_->require_https && !identity_.https) return fail(ErrorCode::https_required);
+  if (matches_any(route_->deny, identity_.client)) return fail(ErrorCode::access_denied);
+  if (!route_->allow.empty() && !matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
+  return {};
+}
+
+// Which protocol the client asks to switch to. "h2c" and HTTP itself are not passed on: they would open a second,
+// unseen HTTP connection through the proxy.
+void Exchange::note_upgrade() {
+  if (head_.method_id == http::Method::connect) {
+    upgrade_ = head_.protocol;
+    return;
+  }
+  if (!head_.has_upgrade || head_.framing != http::Framing::none) return;
+  const http::Field* field = head_.fields.find(http::FieldId::upgrade);
+  if (field == nullptr || !http::is_token(field->value)) return;
+  if (http::equal_ignoring_case(field->value, "h2c") || http::equal_ignoring_case(field->value, "h2") ||
+      http::equal_ignoring_case(field->value, "http") || http::equal_ignoring_case(field->value, "tls")) {
+    return;
+  }
+  upgrade_ = field->value;
+}
+
+}  // namespace lintel::proxy

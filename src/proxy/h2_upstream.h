@@ -1,0 +1,113 @@
+// One HTTP/2 connection to an app, shared by its streams; each stream is the upstream half of one exchange.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "http/h2_session.h"
+#include "net/stream.h"
+#include "net/task.h"
+#include "proxy/sides.h"
+
+namespace lintel::proxy {
+
+class EndpointPool;
+class H2UpstreamStream;
+
+class H2Upstream {
+ public:
+  H2Upstream(net::Reactor& reactor, EndpointPool& pool, std::unique_ptr<net::Stream> stream, std::string address);
+  ~H2Upstream();
+  void start();
+  // Until the app's SETTINGS have come only the first stream is safe: they may allow no second one.
+  bool can_open() const { return !ended_ && !silent_ && session_.can_open() && (settings_seen_ || streams_.empty()); }
+  bool cold() const noexcept { return !ended_ && !settings_seen_; }
+  bool ended() const noexcept { return ended_; }
+  bool finished() const noexcept { return ended_ && streams_.empty(); }
+  bool settings_seen() const noexcept { return settings_seen_; }
+  bool allows_extended_connect() const { return session_.peer_allows_extended_connect(); }
+  // A stream for an exchange whose flow `owner` wakes, also when the peer's SETTINGS have come and when the connection
+  // has ended. Owned by the exchange (finish()).
+  H2UpstreamStream* open_stream(net::Signal& owner);
+
+ private:
+  friend class H2UpstreamStream;
+  struct FlushNode : net::ReadyNode {
+    explicit FlushNode(H2Upstream* upstream) noexcept
+        : ReadyNode([](ReadyNode* node) { static_cast<FlushNode*>(node)->owner->flush(); }), owner(upstream) {}
+    H2Upstream* owner;
+  };
+  net::Task<void> run();
+  bool read_some();
+  void take_events();
+  void take_event(http::H2Event& event);
+  void flush();
+  void mark_dirty() noexcept { reactor_.at_turn_end(flush_node_); }
+  void end_all(ErrorCode why);
+  // A stream of `opened_ms` was given up.
+  void note_unanswered(TimeMs opened_ms);
+
+  net::Reactor& reactor_;
+  EndpointPool& pool_;
+  std::unique_ptr<net::Stream> stream_;
+  std::string address_;
+  net::Signal signal_;
+  http::H2Session session_;
+  FlushNode flush_node_{this};
+  std::vector<H2UpstreamStream*> streams_;
+  std::vector<http::H2Event> batch_;
+  TimeMs heard_ms_ = 0;  // when the last octets came
+  bool silent_ = false;  // it let a request wait and has said nothing since: no more are risked on it
+  bool used_ = false;
+  bool settings_seen_ = false;
+  bool ended_ = false;
+  net::Nursery flow_;  // last: its task uses what stands above
+};
+
+class H2UpstreamStream final : public UpstreamSide {
+ public:
+  H2UpstreamStream(H2Upstream& owner, net::Signal& signal, bool reused);
+  ~H2UpstreamStream() override;
+
+  void send_request(const UpstreamRequest& request) override;
+  void send_body(std::string_view octets) override;
+  void send_end(const http::FieldList* trailers) override;
+  void flush() override;
+  bool blocked() const override;
+  UpstreamEvent read(size_t most) override;
+  const http::ResponseHead& head() const override;
+  bool holds_scratch() const override { return false; }
+  const http::FieldList* response_trailers(Arena& arena) override;
+  void begin_tunnel() override {}
+  void finish(bool clean) override;
+  bool reused() const override { return reused_; }
+  bool any_response_octet() const override { return any_response_octet_; }
+  bool request_sent() const override { return id_ != 0; }
+  std::string_view address() const override { return owner_.address_; }
+
+ private:
+  friend class H2Upstream;
+  H2Upstream& owner_;
+  net::Signal& signal_;
+  http::StreamId id_ = 0;
+  std::deque<std::unique_ptr<http::H2Head>> heads_;  // 1xx and the final one, in order
+  std::unique_ptr<http::H2Head> current_;            // backs head()
+  std::unique_ptr<http::H2Head> trailers_;
+  http::ResponseHead upgraded_;  // the 101 that a 200 to an extended CONNECT stands for
+  Arena arena_;
+  Buffer body_;
+  TimeMs opened_ms_;
+  size_t handed_out_ = 0;  // of body_, taken back at the next call
+  ErrorCode error_ = ErrorCode::none;
+  bool reused_;
+  bool connect_ = false;
+  bool request_complete_ = false;
+  bool head_seen_ = false;
+  bool ended_ = false;  // the peer's END_STREAM
+  bool end_given_ = false;
+  bool any_response_octet_ = false;
+};
+
+}  // namespace lintel::proxy

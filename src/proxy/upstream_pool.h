@@ -1,0 +1,103 @@
+// A worker's connections to the apps: one EndpointPool per endpoint, idle HTTP/1.1 connections last-in first-out,
+// HTTP/2 connections shared by their streams.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/errors.h"
+#include "config/config.h"
+#include "net/blocking.h"
+#include "net/fd.h"
+#include "net/task.h"
+#include "proxy/h1_upstream.h"
+#include "proxy/sides.h"
+#include "tls/context.h"
+
+namespace lintel::proxy {
+
+class H2Upstream;
+
+// The upstream half as an exchange owns it: going out of scope ends it as not clean.
+struct UpstreamFinisher {
+  void operator()(UpstreamSide* side) const noexcept { side->finish(false); }
+};
+using UpstreamHandle = std::unique_ptr<UpstreamSide, UpstreamFinisher>;
+
+class EndpointPool {
+ public:
+  EndpointPool(net::Reactor& reactor, net::BlockingPool& blocking, const config::Endpoint& endpoint);
+  ~EndpointPool();
+
+  // A connection that is ready now, or null. `upgrade`: the request wants to leave HTTP (h1 only).
+  UpstreamHandle take(net::Signal& owner, bool upgrade);
+  // Opens a connection (resolve, connect, TLS). `owner` is the exchange's signal; `client` is asked whether it is still
+  // there. Errors: upstream_*, client_gone, overloaded.
+  net::Task<Result<UpstreamHandle>> connect(net::Signal& owner, ClientSide& client, uint32_t connect_ms, bool upgrade);
+
+  // For H1Upstream.
+  void give_back(H1Upstream* connection);
+  void drop_parked(H1Upstream* connection);
+  void opened() noexcept { ++open_; }
+  void closed() noexcept { --open_; }
+  // For H2Upstream: its SETTINGS have come, or it has ended; those who wait for a shared connection look again.
+  void notify_waiting() noexcept {
+    for (net::Signal* waiter : waiting_) waiter->notify();
+  }
+  // Closes what has idled too long; called every few seconds.
+  void sweep();
+  const config::Endpoint& endpoint() const noexcept { return endpoint_; }
+  // Why the last TLS handshake failed, for the log.
+  const std::string& last_failure() const noexcept { return last_failure_; }
+
+ private:
+  net::Task<Result<net::UniqueFd>> dial(SocketAddress address, net::Signal& owner, ClientSide& client, TimeMs deadline);
+  net::Task<Result<UpstreamHandle>> open(SocketAddress address, net::Signal& owner, ClientSide& client, TimeMs deadline,
+                                         bool upgrade);
+  bool awaits_settings() const;
+  net::Task<ErrorCode> wait_for_connecting(net::Signal& owner, ClientSide& client, TimeMs deadline);
+  Result<tls::Engine> make_engine(bool offer_h2);
+  // Counts a connection that is being made; tells those who wait for it when it is made or has failed.
+  struct Connecting {
+    explicit Connecting(EndpointPool& p) noexcept : pool(p) { ++pool.connecting_; }
+    ~Connecting() {
+      --pool.connecting_;
+      pool.notify_waiting();
+    }
+    Connecting(const Connecting&) = delete;
+    Connecting& operator=(const Connecting&) = delete;
+    EndpointPool& pool;
+  };
+
+  net::Reactor& reactor_;
+  net::BlockingPool& blocking_;
+  config::Endpoint endpoint_;
+  tls::ContextPtr tls_context_;
+  std::vector<H1Upstream*> idle_;
+  std::vector<std::unique_ptr<H2Upstream>> h2_;
+  std::vector<IpAddress> addresses_;  // of a DNS name, for limits::dns_cache_ms
+  TimeMs addresses_until_ms_ = 0;
+  std::string last_failure_;
+  std::vector<net::Signal*> waiting_;  // for a shared connection that is being made
+  size_t connecting_ = 0;
+  size_t open_ = 0;
+};
+
+class UpstreamPools {
+ public:
+  UpstreamPools(net::Reactor& reactor, net::BlockingPool& blocking) : reactor_(reactor), blocking_(blocking) {}
+  // The pool of `endpoint`, which is known by its address in memory; a dev app that moved to another port gets a new
+  // one.
+  EndpointPool& of(const config::Endpoint& endpoint);
+  void sweep();
+
+ private:
+  net::Reactor& reactor_;
+  net::BlockingPool& blocking_;
+  std::unordered_map<const config::Endpoint*, std::unique_ptr<EndpointPool>> pools_;
+  std::vector<std::unique_ptr<EndpointPool>> retired_;  // still have connections out
+};
+
+}  // namespace lintel::proxy

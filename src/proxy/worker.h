@@ -1,0 +1,112 @@
+// One thread of the data plane: a reactor, its TLS context, its listeners, its client connections and its connections
+// to the apps. Nothing of a connection leaves its worker; what workers share is in Shared and is immutable or
+// thread-safe.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "config/config.h"
+#include "net/blocking.h"
+#include "net/listener.h"
+#include "net/task.h"
+#include "observe/access_log.h"
+#include "proxy/gate.h"
+#include "proxy/request_id.h"
+#include "proxy/upstream_pool.h"
+#include "tls/context.h"
+
+namespace lintel::proxy {
+
+class StopHook;
+
+// Lives as long as all workers.
+struct Shared {
+  std::shared_ptr<const config::Config> config;
+  const Clock* clock = &system_clock();
+  tls::CertificateSource* certificates = nullptr;  // null: no TLS listener
+  tls::TicketKeys* tickets = nullptr;
+  observe::AccessLog* access_log = nullptr;
+  net::BlockingPool* blocking = nullptr;
+  AppGate* gate = nullptr;             // dev only
+  AnswerObserver* observer = nullptr;  // dev only
+  std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
+  std::string instance_id;  // "lintel-" and 16 hex digits, for CDN-Loop
+  uint16_t https_port = 0;  // of the first TLS listener; 0 = there is none
+  bool force_http = false;  // dev --as-scheme http: the TLS port's plain requests are served as they are
+};
+
+struct BoundListener {
+  int fd = -1;
+  config::Listener listener;
+  uint16_t port = 0;
+};
+
+class Worker {
+ public:
+  Worker(unsigned index, const Shared& shared);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Error: certificate_invalid when the TLS context cannot be made. Call before run().
+  Outcome<void> prepare(std::vector<BoundListener> listeners);
+  // Begins to accept; run() does that first. For those who turn reactor() by hand.
+  void start();
+  // Runs until the graceful stop has ended.
+  void run();
+  // Stops accepting, lets what runs end within limits::shutdown_grace_ms, then ends run(). Thread-safe.
+  void begin_stop();
+
+  net::Reactor& reactor() noexcept { return reactor_; }
+  const Clock& clock() const noexcept { return reactor_.clock(); }
+  const config::Config& config() const noexcept { return *shared_.config; }
+  UpstreamPools& upstreams() noexcept { return upstreams_; }
+  AppGate* gate() const noexcept { return shared_.gate; }
+  AnswerObserver* observer() const noexcept { return shared_.observer; }
+  SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
+  uint16_t https_port() const noexcept { return shared_.https_port; }
+  bool force_http() const noexcept { return shared_.force_http; }
+  std::string_view instance_id() const noexcept { return shared_.instance_id; }
+  bool stopping() const noexcept { return stopping_; }
+  // Connections that want to hear of the graceful stop.
+  StopHook*& stop_hooks() noexcept { return stop_hooks_; }
+
+  bool log_enabled() const noexcept { return log_enabled_; }
+  void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
+  std::string_view new_request_id(Arena& arena) { return request_ids_.mint(arena); }
+  // Does a CDN-Loop field name this instance (RFC 8586)?
+  bool meets_itself(const http::FieldList& fields) const;
+  size_t next_round_robin(const void* list) { return round_robin_[list]++; }
+  // 29 octets, IMF-fixdate; formatted once a second.
+  void write_date(char* to);
+  std::string dev_advice(ErrorCode code, std::string_view host) const;
+
+ private:
+  void accept(const BoundListener& listener, const net::Accepted& accepted);
+  net::Task<void> housekeeping();
+  net::Task<void> stop_flow();
+
+  unsigned index_;
+  const Shared& shared_;
+  net::Reactor reactor_;
+  tls::ContextPtr tls_context_;
+  UpstreamPools upstreams_;
+  RequestIds request_ids_;
+  std::unordered_map<const void*, size_t> round_robin_;
+  StopHook* stop_hooks_ = nullptr;
+  std::vector<BoundListener> listeners_;
+  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  int64_t date_second_ = -1;
+  char date_[29] = {};
+  bool log_enabled_ = false;
+  bool stopping_ = false;
+  net::Nursery background_;
+  net::Nursery connections_;
+};
+
+}  // namespace lintel::proxy
