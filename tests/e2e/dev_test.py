@@ -34,6 +34,8 @@ class Dev:
     def __init__(self, test, *app, options=(), cwd=None, env=None, port=None, tty=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-dev-"))
         test.addCleanup(shutil.rmtree, self.folder, True)
+        # The label that lintel makes of the folder's name (dev::dns_label): mkdtemp may end it with "_".
+        self.name = re.sub("[^a-z0-9]+", "-", self.folder.name.lower()).strip("-")
         self.port = port or free_port()
         self.root = self.folder / "data/lintel/ca/root.pem"
         self.output_path = self.folder / "output.log"

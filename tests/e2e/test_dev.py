@@ -2,7 +2,6 @@
 import json
 import os
 import pathlib
-import re
 import shutil
 import socket
 import ssl
@@ -208,7 +207,7 @@ serve()"""), options=["--as-scheme", "http"])
         dev.wait_for('"app-up"')
         events = [json.loads(line) for line in dev.output().splitlines() if line.startswith("{")]
         self.assertEqual([event["event"] for event in events], ["listening", "app-up"])
-        self.assertEqual(events[0]["url"], f"https://{re.sub('[^a-z0-9]+', '-', dev.folder.name.lower())}.localhost:{dev.port}/")
+        self.assertEqual(events[0]["url"], f"https://{dev.name}.localhost:{dev.port}/")
 
 
 class Findings(unittest.TestCase):

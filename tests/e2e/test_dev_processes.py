@@ -2,7 +2,6 @@
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -38,7 +37,7 @@ print('seen: ' + json.dumps({'fds': sorted(os.listdir('/proc/self/fd')), 'env': 
         self.assertEqual(seen["blocked"], [])
         environment = seen["env"]
         self.assertEqual([name for name in environment if name.startswith("LINTEL")], ["LINTEL_URL"])
-        self.assertEqual(environment["LINTEL_URL"], f"https://{re.sub('[^a-z0-9]+', '-', dev.folder.name.lower())}.localhost:{dev.port}")
+        self.assertEqual(environment["LINTEL_URL"], f"https://{dev.name}.localhost:{dev.port}")
         self.assertEqual(environment["HOST"], "127.0.0.1")
         self.assertEqual(environment["FORWARDED_ALLOW_IPS"], "127.0.0.1")
         self.assertEqual(environment["PORT"], environment["FLASK_RUN_PORT"])
