@@ -35,6 +35,10 @@ namespace lintel {
   X(host_not_served, "host-not-served", 421, false, info)                           \
   X(sni_mismatch, "sni-mismatch", 421, false, info)                                 \
   X(scheme_mismatch, "scheme-mismatch", 400, false, info)                           \
+  X(forwarded_garbage, "forwarded-garbage", 400, false, info)                       \
+  X(forwarded_contradiction, "forwarded-contradiction", 400, false, info)           \
+  X(forwarded_too_long, "forwarded-too-long", 400, false, info)                     \
+  X(proxy_protocol_invalid, "proxy-protocol-invalid", 400, false, info)             \
   X(content_length_invalid, "content-length-invalid", 400, false, info)             \
   X(transfer_encoding_invalid, "transfer-encoding-invalid", 400, false, info)       \
   X(framing_ambiguous, "framing-ambiguous", 400, false, info)                       \

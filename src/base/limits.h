@@ -23,6 +23,15 @@ inline constexpr size_t chunk_extension_total_bytes = 4096;    // of one body
 inline constexpr unsigned leading_empty_lines_count = 1;       // RFC 9112 §2.2: SHOULD ignore at least one
 inline constexpr unsigned informational_responses_count = 16;  // 1xx before the final answer
 
+// --- who the client is
+inline constexpr size_t forwarded_entries_count = 32;
+inline constexpr size_t forwarded_bytes = 8 * 1024;       // of one source, its lines joined
+inline constexpr size_t forwarded_lines_count = 32;       // lines of one header that are joined
+inline constexpr size_t proxy_protocol_v1_bytes = 107;    // with CRLF
+inline constexpr size_t proxy_protocol_bytes = 4 * 1024;  // version 2, with its extensions
+inline constexpr size_t trust_rules_count = 64;
+inline constexpr size_t trust_peers_count = 100'000;
+
 // --- buffers
 inline constexpr size_t head_block_bytes = 8 * 1024;       // first read of a head
 inline constexpr size_t scratch_bytes = 256 * 1024;        // worker-shared read buffer

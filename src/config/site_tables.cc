@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "forwarded/identity.h"
+#include "forwarded/managed.h"
 
 namespace lintel::config {
 namespace {

@@ -1,38 +1,35 @@
-// Who the client is, and what the app is told about it (design §4). Sans-I/O.
-// With no trusted source (this version) the connection itself decides.
+// Who the client is, as facts of the connection and as the result of the trust rules (design §4). Sans-I/O.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
-#include "base/arena.h"
 #include "base/ip.h"
 
 namespace lintel::forwarded {
 
-// Facts of the connection that a request came on.
+// Facts of the connection that a request came on. A PROXY protocol header has replaced them before (peer, peer_port,
+// and https when its TLS extension says so).
 struct ConnectionFacts {
   IpAddress peer;
-  uint16_t peer_port = 0;
-  bool peer_is_unix = false;
+  uint16_t peer_port = 0;     // 0 = not known
+  bool peer_is_unix = false;  // then `peer` means nothing
   bool https = false;
   uint16_t local_port = 0;  // that the listener is bound to
 };
 
 struct Identity {
   IpAddress client;
-  uint16_t client_port = 0;  // 0 = not known
+  uint16_t client_port = 0;     // 0 = not known
+  bool client_is_unix = false;  // a unix peer that nobody spoke for; `client` means nothing
+  bool client_hidden = false;   // the chain named "unknown" or an obfuscated node: `client` is the last trusted hop
   bool https = false;
-  bool trusted = false;        // did a trusted peer speak for the client
-  std::string_view host;       // lower case, no port
-  std::string_view authority;  // host, with its port when that is not the scheme's default
-  uint16_t port = 0;           // that the client used
+  bool trusted = false;         // a rule whose peers match decided (even when it found nothing to read)
+  bool has_port_claim = false;  // `port` came from a trusted X-Forwarded-Port
+  uint16_t port = 0;            // that the client used
+  std::string_view host;        // lower case, no port; IPv6 in brackets
+  std::string_view authority;   // host, with its port when that is not the scheme's default
+  std::string_view prefix;      // an accepted X-Forwarded-Prefix, "" = none
 };
-
-// Is `name` (any case) one that only Lintel may set towards the app? Folds '_' and '.' to '-'. Covers the managed set
-// of design §4 (x-forwarded-*, forwarded, x-real-ip, cf-*, fly-*, x-lintel-*, gateway identity headers, …), and aliases
-// of X-Request-Id but not X-Request-Id itself.
-// A few nanoseconds for names that are not.
-bool is_managed(std::string_view name) noexcept;
 
 }  // namespace lintel::forwarded

@@ -1,4 +1,4 @@
-// Authorities, hosts and targets (RFC 3986 §3.2, RFC 9110 §4.2, §7.2). Pure functions.
+// Targets and URLs (RFC 3986, RFC 9112 §3.2). Pure functions. Hosts and ports: base/authority.h.
 #pragma once
 
 #include <cstdint>
@@ -7,20 +7,14 @@
 #include <string_view>
 
 #include "base/arena.h"
+#include "base/authority.h"
 #include "base/errors.h"
 
 namespace lintel::http {
 
-struct Authority {
-  std::string_view host;  // lower case; IPv6 in brackets; one trailing dot removed
-  uint16_t port = 0;
-  bool has_port = false;
-};
-// Strict "host[:port]": no userinfo, reg-name of letters, digits, '-', '.', '_' in labels of 1-63 octets (A-labels;
-// no percent-encoding), at most 253 octets; or IPv4; or bracketed IPv6 without zone. Port 1-65535, no sign, no empty.
-// Lower-casing happens in `arena` only when needed; otherwise the view is a part of `text`.
-// Error: host_invalid (host_missing when empty).
-Result<Authority> parse_authority(std::string_view text, Arena& arena);
+using lintel::Authority;
+using lintel::default_port;
+using lintel::parse_authority;
 
 // Is `target` a valid origin-form ("/" absolute-path ["?" query]) or "*"? No fragment, no control octets, no space,
 // no octets above 0x7E; '"', '<', '>', '\\', '^', '`', '{', '|', '}' are accepted raw only in the query, because
@@ -40,7 +34,5 @@ struct UrlParts {
   std::string_view rest;       // path, query and fragment, from the first '/', '?' or '#'
 };
 std::optional<UrlParts> split_url(std::string_view url) noexcept;
-
-inline uint16_t default_port(bool https) noexcept { return https ? 443 : 80; }
 
 }  // namespace lintel::http

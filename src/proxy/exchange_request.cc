@@ -1,7 +1,7 @@
 // Exchange: the request as the app receives it (design §4).
 #include <fmt/format.h>
 
-#include "forwarded/identity.h"
+#include "forwarded/managed.h"
 #include "proxy/exchange.h"
 #include "proxy/websocket.h"
 #include "proxy/worker.h"

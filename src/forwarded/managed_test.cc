@@ -1,4 +1,4 @@
-#include "forwarded/identity.h"
+#include "forwarded/managed.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "forwarded/identity.h"
+#include "forwarded/managed.h"
 
 #include <array>
 
@@ -80,6 +80,14 @@ bool is_managed_x(std::string_view name) noexcept {
 }
 
 }  // namespace
+
+std::string folded_name(std::string_view name) {
+  std::string text(name.size(), '\0');
+  for (size_t i = 0; i < name.size(); ++i) text[i] = folded(name, i);
+  return text;
+}
+
+bool folds_to(std::string_view name, std::string_view wanted) noexcept { return is(name, wanted); }
 
 bool is_managed(std::string_view name) noexcept {
   if (name.size() < 4) return begins(name, "cf-");
