@@ -40,7 +40,7 @@ LAMBDA = re.compile(r"\[[^\]]*\]\s*(\(|\{|mutable)")
 
 
 def files():
-    for folder in ("src", "tests", "fuzz", "bench", "docs", "examples", "scripts", ".ci", "packaging"):
+    for folder in ("src", "tests", "fuzz", "bench", "docs", "examples", "scripts", ".ci", "packaging", "cmake", "data"):
         for path in sorted((ROOT / folder).rglob("*")):
             if not path.is_file() or path.suffix not in TEXT or "corpus" in path.parts or "node_modules" in path.parts:
                 continue
