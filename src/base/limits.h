@@ -29,6 +29,7 @@ inline constexpr size_t forwarded_bytes = 8 * 1024;       // of one source, its 
 inline constexpr size_t forwarded_lines_count = 32;       // lines of one header that are joined
 inline constexpr size_t proxy_protocol_v1_bytes = 107;    // with CRLF
 inline constexpr size_t proxy_protocol_bytes = 4 * 1024;  // version 2, with its extensions
+inline constexpr size_t proxy_protocol_unique_id_bytes = 128;
 inline constexpr size_t trust_rules_count = 64;
 inline constexpr size_t trust_peers_count = 100'000;
 

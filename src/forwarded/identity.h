@@ -9,13 +9,13 @@
 namespace lintel::forwarded {
 
 // Facts of the connection that a request came on. A PROXY protocol header has replaced them before (peer, peer_port,
-// and https when its TLS extension says so).
+// local_port, and https when its TLS extension says so).
 struct ConnectionFacts {
   IpAddress peer;
   uint16_t peer_port = 0;     // 0 = not known
   bool peer_is_unix = false;  // then `peer` means nothing
   bool https = false;
-  uint16_t local_port = 0;  // that the listener is bound to
+  uint16_t local_port = 0;  // that the client connected to: the listener's, or the one that a PROXY header names
 };
 
 struct Identity {
