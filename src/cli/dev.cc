@@ -11,6 +11,7 @@
 #include "cli/report.h"
 #include "cli/trust_stores.h"
 #include "dev/session.h"
+#include "forwarded/simulate.h"
 
 namespace lintel::cli {
 namespace {
@@ -78,6 +79,11 @@ void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child
       ->add_option("--as-scheme", options->as_scheme,
                    "http: serve plain requests as they are, to see what the app does")
       ->type_name("SCHEME");
+  command
+      ->add_option("--simulate", options->dev.simulate,
+                   fmt::format("Send the app the headers of this platform instead of Lintel's: {}",
+                               fmt::join(forwarded::platform_names(), ", ")))
+      ->type_name("PLATFORM");
   command->add_option("--path", options->dev.path, "Path of the printed and opened URL")->type_name("/PATH");
   command->add_flag("--open", options->dev.open, "Open a browser");
   command->add_flag("--json", options->json, "One JSON object a line on standard output");
@@ -85,7 +91,8 @@ void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child
       "lintel dev [OPTIONS] [PORT|URL] [-- COMMAND...]\n"
       "COMMAND is started with PORT, HOST and LINTEL_URL set; on whichever port it listens, Lintel finds it.\n"
       "Example: lintel dev -- python3 app.py\n"
-      "Example: lintel dev 5000 --name shop");
+      "Example: lintel dev 5000 --name shop\n"
+      "Example: lintel dev --simulate aws-alb -- python3 app.py");
   command->callback(
       [options, child_command, port, &exit_code] { exit_code = run(*options, child_command, port->count() > 0); });
 }

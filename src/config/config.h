@@ -15,6 +15,10 @@
 #include "base/limits.h"
 #include "config/site_index.h"
 
+namespace lintel::forwarded {
+struct Platform;
+}
+
 namespace lintel::config {
 
 struct Listener {
@@ -119,6 +123,7 @@ struct Config {
   std::vector<std::string> files;                   // every file read, the main one first (for reload)
   bool dev = false;                                 // dev rules: no HSTS ever, error pages may name the app
   bool upstream_http1_only_loopback_first = false;  // dev: 127.0.0.1 first, then ::1
+  const forwarded::Platform* simulate = nullptr;    // dev: whose headers the app gets; null: Lintel's
 };
 
 // Makes `config` immutable and ready for find_site(). Every configuration passes here, also one made by hand. When two

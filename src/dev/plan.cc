@@ -10,6 +10,8 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "config/report.h"
+#include "forwarded/simulate.h"
 #include "http/authority.h"
 
 namespace lintel::dev {
@@ -117,6 +119,23 @@ Outcome<void> decide_hosts(const DevOptions& options, Plan& plan) {
   return {};
 }
 
+// Headers as a platform sends them are no truth about the client, so they stay on this machine.
+Outcome<void> decide_simulation(const DevOptions& options, Plan& plan) {
+  if (options.simulate.empty()) return {};
+  plan.simulate = forwarded::find_platform(options.simulate);
+  if (plan.simulate == nullptr) {
+    const std::string_view near = config::nearest(options.simulate, forwarded::platform_names());
+    return fail(ErrorCode::usage,
+                fmt::format("--simulate {}: no such platform; {}", log::escape(options.simulate),
+                            near.empty() ? "lintel dev --help lists them" : fmt::format("did you mean {}?", near)));
+  }
+  if (!options.host.empty() && !is_loopback_host(options.host))
+    return fail(ErrorCode::usage, fmt::format("--simulate {} and --host {}: the app would believe forged headers of "
+                                              "everybody who reaches that address; leave one of the two out",
+                                              options.simulate, log::escape(options.host)));
+  return {};
+}
+
 }  // namespace
 
 std::string Plan::origin(const std::string& host, bool https) const {
@@ -127,7 +146,7 @@ std::string Plan::origin(const std::string& host, bool https) const {
 
 Outcome<Plan> make_plan(const DevOptions& options, const RememberedPorts& remembered) {
   Plan plan;
-  for (auto decide : {decide_target, decide_names, decide_hosts})
+  for (auto decide : {decide_target, decide_names, decide_simulation, decide_hosts})
     if (auto decided = decide(options, plan); !decided) return std::unexpected(decided.error());
   auto port = choose_port(options.port, remembered.find(plan.project), plan.hosts);
   if (!port) return std::unexpected(port.error());
@@ -144,6 +163,7 @@ std::shared_ptr<const config::Config> make_config(const Plan& plan, const DevOpt
   config.workers = 1;
   config.access_log = "off";
   config.upstream_http1_only_loopback_first = true;
+  config.simulate = plan.simulate;
   config.timeouts.response = limits::app_patience_ms;
   config.timeouts.body_idle = limits::app_patience_ms;
   for (const IpAddress& host : plan.hosts)

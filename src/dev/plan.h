@@ -23,6 +23,7 @@ struct Plan {
   uint16_t offered_port = 0;                 // to the app, in PORT
   uint16_t wanted_port = 0;                  // PORT as a target: this one and no other; 0 = none given
   std::optional<config::Endpoint> upstream;  // URL as a target without a command: no watcher is needed
+  const forwarded::Platform* simulate = nullptr;
   std::vector<std::string> notes;
 
   // "https://shop.localhost:8443", without a path.

@@ -29,6 +29,9 @@ void HumanReporter::announce(const Announcement& announcement) {
   std::string text = fmt::format("{}{}{}\n", color_ ? "\x1b[1m" : "", announcement.url, color_ ? "\x1b[0m" : "");
   for (const std::string& url : announcement.also) text += fmt::format("  also {}\n", url);
   text += fmt::format("  -> {}\n", announcement.forwards_to);
+  if (!announcement.simulates.empty())
+    text += fmt::format("  SIMULATION: the app gets the headers of {}, also those that a client forged ({}).\n",
+                        announcement.simulates, announcement.simulates_about);
   if (announcement.trusted)
     text += "  The certificate is trusted here (browsers with a store of their own: lintel trust status).\n";
   else
@@ -63,6 +66,7 @@ void JsonReporter::announce(const Announcement& announcement) {
                         {"trust_command", announcement.trust_command},
                         {"root", announcement.root_file},
                         {"notes", announcement.notes}};
+  if (!announcement.simulates.empty()) object["simulates"] = announcement.simulates;
   event(object);
 }
 

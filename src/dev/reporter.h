@@ -18,6 +18,8 @@ struct Announcement {
   bool trusted = false;            // is the certificate trusted by this system
   std::string trust_command;       // makes it so
   std::string root_file;           // for curl --cacert
+  std::string simulates;           // the platform whose headers the app gets; empty: none
+  std::string simulates_about;     // what is odd about it
   std::vector<std::string> notes;  // what is not as one would expect
 };
 

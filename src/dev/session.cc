@@ -18,6 +18,7 @@
 #include "dev/findings.h"
 #include "dev/plan.h"
 #include "dev/privileges.h"
+#include "forwarded/simulate.h"
 #include "proxy/server.h"
 #include "tls/local_ca.h"
 
@@ -211,6 +212,10 @@ void Session::announce(const TrustCheck& is_trusted) {
   announcement.root_file = ca_->root_file();
   announcement.trusted = is_trusted(*ca_);
   announcement.trust_command = "lintel trust install";
+  if (plan_.simulate != nullptr) {
+    announcement.simulates = forwarded::platform_name(*plan_.simulate);
+    announcement.simulates_about = forwarded::platform_about(*plan_.simulate);
+  }
   announcement.notes = plan_.notes;
   reporter_.announce(announcement);
 }

@@ -22,6 +22,7 @@ struct DevOptions {
   std::string host;  // address to listen on; empty: loopback
   std::vector<std::string> allow_hosts;
   bool as_http = false;  // plain HTTP is served as such instead of being redirected
+  std::string simulate;  // a platform's name (forwarded/simulate.h); empty: none
   std::string path;      // of the printed URL
   bool open = false;     // a browser
 };

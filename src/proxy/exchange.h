@@ -58,6 +58,7 @@ class Exchange {
   void build_upstream_request();
   void add_forwarded_fields();
   void add_client_fields();
+  void add_simulated_fields();  // exchange_simulate.cc
   bool nominated(std::string_view name) const;
   const http::FieldList* clean_trailers(const http::FieldList* trailers);
   // --- connect, send, relay (exchange.cc)

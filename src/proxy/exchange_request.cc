@@ -26,8 +26,12 @@ void Exchange::build_upstream_request() {
   out.te_trailers = head_.te_trailers;
   out.protocol = upgrade_;
   out.expect_continue = head_.expect_continue && head_.framing != http::Framing::none;
-  add_forwarded_fields();
-  add_client_fields();
+  if (config_.simulate != nullptr) {
+    add_simulated_fields();
+  } else {
+    add_forwarded_fields();
+    add_client_fields();
+  }
   if (head_.method_id == http::Method::connect && http::equal_ignoring_case(head_.protocol, "websocket")) {
     // RFC 8441 §5: over HTTP/2 there is no key; the app's HTTP/1.1 handshake wants one.
     websocket_key_ = arena_.copy(new_websocket_key());
