@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <string>
 
 namespace lintel::forwarded {
@@ -370,6 +371,16 @@ TEST(Simulate, KnowsThePlatformsOfTheDesignByExactName) {
   EXPECT_THAT(find_platform("AWS-ALB"), IsNull());
   EXPECT_THAT(find_platform(""), IsNull());
   for (const std::string_view name : platform_names()) EXPECT_EQ(platform_name(*find_platform(name)), name);
+}
+
+TEST(Simulate, EveryPlatformIsARowOfTheDocument) {
+  std::ifstream in("docs/dev.md");
+  ASSERT_TRUE(in);
+  Lines rows;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("| `")) rows.push_back(line.substr(0, line.find('`', 3) + 1));
+  for (const std::string_view name : platform_names())
+    EXPECT_THAT(rows, Contains("| `" + std::string(name) + "`")) << "docs/dev.md has no row for it";
 }
 
 }  // namespace
