@@ -14,6 +14,8 @@
 #include "base/ip.h"
 #include "base/limits.h"
 #include "config/site_index.h"
+#include "forwarded/emit.h"
+#include "forwarded/rules.h"
 
 namespace lintel::forwarded {
 struct Platform;
@@ -103,7 +105,7 @@ struct Site {
   SecurityHeaders security_headers = SecurityHeaders::standard;
   Locations locations = Locations::repair;
   HeaderEdits request_headers, response_headers;
-  bool emit_forwarded = false, emit_front_end_https = false, emit_x_forwarded_ssl = false, emit_x_url_scheme = false;
+  forwarded::Emit emit;
   uint64_t body_limit_bytes = 0;  // 0 = no limit
   bool maintenance = false;
   int line = 0;  // of its [[site]] in the file, for messages
@@ -118,6 +120,8 @@ struct Config {
   std::string access_log = "stdout";   // path | stdout | off
   std::vector<std::string> log_query;  // query parameters that are not redacted
   Timeouts timeouts;
+  std::vector<forwarded::Rule> trust;      // the first whose peers match decides
+  std::vector<std::string> trust_headers;  // folded names that rules read beyond the managed set; freeze() fills it
   std::vector<Site> sites;
   SiteIndex index;                                  // of sites; freeze() builds it
   std::vector<std::string> files;                   // every file read, the main one first (for reload)

@@ -73,7 +73,8 @@ std::string file_with(const Row& row) {
   const std::string key = row.example.substr(0, row.example.find(' '));
   if (row.table.empty()) {
     top = row.example.starts_with('[') ? "" : row.example;
-    if (row.example == "[acme]" || row.example == "[[trust]]") route = row.example;
+    if (row.example == "[acme]") route = row.example;
+    if (row.example == "[[trust]]") route = "[[trust]]\npeers = [\"10.0.0.2\"]\nsource = \"x-forwarded\"";
   } else if (row.table.starts_with("server")) {
     server = row.example;
   } else if (row.table == "site.to.tls") {
@@ -87,8 +88,13 @@ std::string file_with(const Row& row) {
       site[key] = row.example;
     }
   } else {
-    const std::string header = row.table.starts_with("acme") ? "[acme]\n" : "[[trust]]\n";
-    route = header + row.example;
+    const bool is_trust = row.table == "trust";
+    const std::map<std::string, std::string> rest = {
+        {"peers", "source = \"x-forwarded\"\n"}, {"preset", ""}, {"source", "peers = [\"10.0.0.2\"]\n"}};
+    const auto found = rest.find(row.key);
+    const std::string others =
+        found != rest.end() ? found->second : "peers = [\"10.0.0.2\"]\nsource = \"x-forwarded\"\n";
+    route = is_trust ? "[[trust]]\n" + others + row.example : "[acme]\n" + row.example;
   }
   std::string text = top + "\n[server]\n" + server + "\n[[site]]\n";
   for (const auto& [name, line] : site) text += line + "\n";

@@ -37,15 +37,25 @@ struct SiteDraft {
   Text canonical;
 };
 
+struct TrustDraft {
+  forwarded::RuleText text;
+  Where where;
+  Seen seen;
+  // Where each entry of `peers`, `accept` and `pass` stands.
+  std::map<std::string, std::vector<Where>, std::less<>> entries;
+};
+
 struct Draft {
   Config config;
   Seen server, timeouts;
   std::vector<ListenerDraft> listeners;
   std::vector<SiteDraft> sites;
+  std::vector<TrustDraft> trust;
 };
 
 void read_server(Context& context, const toml::table& table, Draft& draft);
 void read_site(Context& context, const toml::table& table, Draft& draft);
+void read_trust(Context& context, const toml::table& table, Draft& draft);
 void read_route(Context& context, const toml::table& table, SiteDraft& site);
 // A site's or route's `to`: one endpoint or an array of them.
 std::vector<EndpointDraft> read_endpoints(Context& context, const toml::node& node, std::string_view what);
@@ -56,11 +66,15 @@ void read_listeners(Context& context, const toml::node& node, bool tls, Draft& d
 // for what is missing altogether.
 void validate(Report& report, Draft& draft, const Where& main);
 
+// Makes the trust rules, and looks at what they and the sites say together. Reports.
+void check_trust(Report& report, Draft& draft);
+
 // Appends each table's keys to `all`, in the order of the documentation.
 void add_server_keys(std::vector<KeyInfo>& all);
 void add_listener_keys(std::vector<KeyInfo>& all);
 void add_endpoint_keys(std::vector<KeyInfo>& all);
 void add_site_keys(std::vector<KeyInfo>& all);
+void add_trust_keys(std::vector<KeyInfo>& all);
 void add_route_keys(std::vector<KeyInfo>& all);
 
 }  // namespace lintel::config

@@ -52,12 +52,24 @@ bool read_sites(Context& context, const toml::node& node, FileDraft& file) {
   return true;
 }
 
+bool read_trusts(Context& context, const toml::node& node, FileDraft& file) {
+  if (!node.is_array()) {
+    wrong_type(context, node, "trust", "an array of tables, each written as [[trust]]");
+    return true;
+  }
+  for (const toml::node* item : items(node)) {
+    const toml::table* table = read_table_node(context, *item, "trust");
+    if (table != nullptr) read_trust(context, *table, file.draft);
+  }
+  return true;
+}
+
 constexpr Key<FileDraft> top_keys[] = {
     {{"", "include", "array of strings", "[]", true}, read_include},
     {{"", "server", "table", "{}", true}, read_server_table},
     {{"", "site", "array of tables", "required", true}, read_sites},
     {{"", "acme", "table", "{}", false}, nullptr},
-    {{"", "trust", "array of tables", "[]", false}, nullptr},
+    {{"", "trust", "array of tables", "[]", true}, read_trusts},
 };
 
 // Keys below the tables that are not available yet: refused with their table, listed for the documentation.
@@ -71,15 +83,6 @@ constexpr KeyInfo later_keys[] = {
     {"acme", "eab", "table", "{}", false},
     {"acme.eab", "kid", "string", "\"\"", false},
     {"acme.eab", "hmac_file", "path", "\"\"", false},
-    {"trust", "peers", "array of strings", "[]", false},
-    {"trust", "source", "string", "\"none\"", false},
-    {"trust", "accept", "array of strings", "[\"for\", \"proto\"]", false},
-    {"trust", "hops", "integer", "0", false},
-    {"trust", "client_header", "string", "\"\"", false},
-    {"trust", "scheme_header", "string", "\"\"", false},
-    {"trust", "scheme", "string", "\"\"", false},
-    {"trust", "preset", "string", "\"\"", false},
-    {"trust", "pass", "array of strings", "[]", false},
     {"site.health", "path", "string", "\"/\"", false},
     {"site.health", "every", "duration", "\"5s\"", false},
     {"site.health", "fall", "integer", "3", false},
@@ -306,6 +309,7 @@ const std::vector<KeyInfo>& known_keys() {
     add_server_keys(keys);
     add_site_keys(keys);
     add_route_keys(keys);
+    add_trust_keys(keys);
     for (const KeyInfo& key : later_keys) keys.push_back(key);
     return keys;
   }();

@@ -1,6 +1,7 @@
 #include "config/site_index.h"
 
 #include "config/config.h"
+#include "forwarded/managed.h"
 
 namespace lintel::config {
 namespace {
@@ -29,6 +30,13 @@ std::shared_ptr<const Config> freeze(Config config) {
       } else {
         config.index.exact.emplace(host, at);
       }
+    }
+  }
+  // What a rule reads, nobody else may send: the app might believe it too.
+  config.trust_headers.clear();
+  for (const forwarded::Rule& rule : config.trust) {
+    for (const std::string& name : {rule.client_header, rule.scheme_header}) {
+      if (!name.empty() && !forwarded::is_managed(name)) config.trust_headers.push_back(forwarded::folded_name(name));
     }
   }
   return std::make_shared<const Config>(std::move(config));

@@ -125,14 +125,15 @@ bool read_locations(Context& context, const toml::node& node, SiteDraft& draft) 
 }
 
 bool read_emit(Context& context, const toml::node& node, SiteDraft& draft) {
-  static constexpr Choice<bool Site::*> choices[] = {{"x-forwarded", nullptr},
-                                                     {"forwarded", &Site::emit_forwarded},
-                                                     {"front-end-https", &Site::emit_front_end_https},
-                                                     {"x-forwarded-ssl", &Site::emit_x_forwarded_ssl},
-                                                     {"x-url-scheme", &Site::emit_x_url_scheme}};
+  const std::span<const std::string_view> names = forwarded::emit_names();
   for (const Text& text : read_texts(context, node, "emit")) {
-    const auto field = read_choice(context, text, "emit", choices);
-    if (field.has_value() && *field != nullptr) draft.site.*(*field) = true;
+    if (std::ranges::find(names, text.value) == names.end()) {
+      const std::string_view near = nearest(text.raw, names);
+      context.report.error(text.where, fmt::format("emit must be {}, not {}{}", one_of(names), in_quotes(text.raw),
+                                                   near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    } else if (bool forwarded::Emit::* flag = forwarded::emit_flag(text.value); flag != nullptr) {
+      draft.site.emit.*flag = true;
+    }
   }
   return true;
 }

@@ -269,8 +269,8 @@ TEST(Headers, syntax) {
 TEST(Emit, more_headers_for_the_app) {
   const Site site =
       read("emit = [\"x-forwarded\", \"forwarded\", \"front-end-https\", \"x-forwarded-ssl\", \"x-url-scheme\"]\n");
-  EXPECT_TRUE(site.emit_forwarded && site.emit_front_end_https && site.emit_x_forwarded_ssl && site.emit_x_url_scheme);
-  EXPECT_FALSE(read("emit = [\"x-forwarded\"]\n").emit_forwarded);
+  EXPECT_TRUE(site.emit.forwarded && site.emit.front_end_https && site.emit.x_forwarded_ssl && site.emit.x_url_scheme);
+  EXPECT_FALSE(read("emit = [\"x-forwarded\"]\n").emit.forwarded);
   EXPECT_THAT(wrong("emit = [\"forwardet\"]\n"), ElementsAre(HasSubstr("did you mean \"forwarded\"?")));
 }
 

@@ -180,6 +180,7 @@ void validate(Report& report, Draft& draft, const Where& main) {
   }
   check_hosts(report, draft);
   for (const SiteDraft& site : draft.sites) check_site(report, draft, site);
+  check_trust(report, draft);
   if (report.failed()) return;
   for (ListenerDraft& one : draft.listeners) draft.config.listeners.push_back(std::move(one.listener));
   for (SiteDraft& site : draft.sites) draft.config.sites.push_back(finished(std::move(site)));

@@ -10,20 +10,11 @@
 
 #include "base/arena.h"
 #include "base/errors.h"
+#include "forwarded/claims.h"
 #include "forwarded/identity.h"
 #include "forwarded/rules.h"
 
 namespace lintel::forwarded {
-
-// The lines of the selected source, gathered in one pass over a request's fields.
-class Claims;
-
-// A request's field lines in order, wherever they live: `each` calls claims.add(name, value) for every line. Valid as
-// long as the object.
-struct FieldLines {
-  const void* object = nullptr;
-  void (*each)(const void* object, Claims& claims) = nullptr;
-};
 
 // Which hosts are served. `host` is lower case without port, IPv6 in brackets.
 struct Served {
@@ -56,10 +47,4 @@ using Notes = std::vector<std::string>;
 Decision decide(const Rule* rule, const ConnectionFacts& facts, const Request& request, const Served& served,
                 Arena& arena, Notes* notes = nullptr);
 
-// FieldLines of any range whose elements have `name` and `value`; `range` must outlive the result.
-template <class Range>
-FieldLines field_lines(const Range& range);
-
 }  // namespace lintel::forwarded
-
-#include "forwarded/claims.h"

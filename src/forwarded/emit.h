@@ -37,7 +37,4 @@ struct HeaderLines {
 // Views are static, of `identity`, or in `arena`. `prefix`: of a route's strip_prefix or the identity's; "" = no line.
 HeaderLines header_lines(const Identity& identity, const Emit& emit, std::string_view prefix, Arena& arena);
 
-// Identity::client as the app is told it: an address, or for a unix peer nobody spoke for, "127.0.0.1".
-std::string_view client_text(const Identity& identity, Arena& arena);
-
 }  // namespace lintel::forwarded

@@ -13,16 +13,17 @@ namespace lintel::forwarded {
 struct ConnectionFacts {
   IpAddress peer;
   uint16_t peer_port = 0;     // 0 = not known
-  bool peer_is_unix = false;  // then `peer` means nothing
+  bool peer_is_unix = false;  // then `peer` is 127.0.0.1, which is what apps trust
   bool https = false;
   uint16_t local_port = 0;  // that the client connected to: the listener's, or the one that a PROXY header names
 };
 
 struct Identity {
   IpAddress client;
-  uint16_t client_port = 0;     // 0 = not known
-  bool client_is_unix = false;  // a unix peer that nobody spoke for; `client` means nothing
-  bool client_hidden = false;   // the chain named "unknown" or an obfuscated node: `client` is the last trusted hop
+  uint16_t client_port = 0;    // 0 = not known
+  bool client_hidden = false;  // the chain named "unknown" or an obfuscated node: `client` is the last trusted hop
+  // Where `client` was read: "connection", or the name of the header. Static, or of the rule.
+  std::string_view client_from = "connection";
   bool https = false;
   bool trusted = false;         // a rule whose peers match decided (even when it found nothing to read)
   bool has_port_claim = false;  // `port` came from a trusted X-Forwarded-Port

@@ -19,7 +19,7 @@ class PrefixSet {
   bool empty() const noexcept { return prefixes_.empty(); }
   bool contains(const IpAddress& address) const noexcept;
   // Is every address of `prefix` in the set?
-  bool covers(const IpPrefix& prefix) const noexcept;
+  bool covers(const IpPrefix& prefix) const;
   // As they were given, in that order.
   const std::vector<IpPrefix>& prefixes() const noexcept { return prefixes_; }
 

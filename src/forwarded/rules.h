@@ -37,9 +37,13 @@ struct Rule {
   std::string client_header;  // a single header that holds the client's address; "" = the source decides
   std::string scheme_header;
   FixedScheme scheme = FixedScheme::none;
-  std::vector<std::string> pass;  // folded names of the managed set that go through to the app
+  std::vector<std::string> pass;  // names of the managed set, lower case, that go through to the app
   std::string preset;             // its name, "" = none
 
+  // The scheme comes from the source, not from a header of its own or a fixed value.
+  bool reads_proto() const noexcept { return scheme_header.empty() && scheme == FixedScheme::none; }
+  // Does the rule let `name` through? In any case, but never an alias with '_' or '.': an app would merge the two.
+  bool passes(std::string_view name) const noexcept;
   bool matches(const ConnectionFacts& facts) const noexcept {
     return facts.peer_is_unix ? unix_peers : peers.contains(facts.peer);
   }

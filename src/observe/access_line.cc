@@ -153,6 +153,7 @@ void format_access_line(const AccessRecord& record, const std::vector<std::strin
   } else {
     append_address(R"(,"peer":")", record.peer, to);
   }
+  append_text(R"(,"client_from":")", record.client_from, to);
   append_request(record, log_query, to);
   if (record.status != 0) {
     to += R"(,"status":)";

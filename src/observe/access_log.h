@@ -22,6 +22,7 @@ struct AccessRecord {
   std::string_view request_id;
   IpAddress client, peer;
   bool peer_is_unix = false;
+  std::string_view client_from;                             // "connection", or the header that named the client
   std::string_view scheme, host, method, target, protocol;  // protocol: "HTTP/1.1", "HTTP/2"
   uint16_t status = 0;
   uint64_t bytes_in = 0, bytes_out = 0;  // body octets

@@ -21,6 +21,9 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
       arena_(arena),
       config_(worker.config()),
       request_done_(head.framing == http::Framing::none && head.method_id != http::Method::connect) {
+  // Until identify() knows better; a head that broke a rule never gets there.
+  identity_.client = connection.facts.peer;
+  identity_.https = connection.facts.https;
   if (worker_.log_enabled()) started_us_ = worker_.clock().monotonic_us();
 }
 

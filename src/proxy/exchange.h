@@ -23,7 +23,7 @@ class Worker;
 // What a client connection knows about itself; lives as long as the connection.
 struct ConnectionContext {
   forwarded::ConnectionFacts facts;
-  std::string peer_text;                     // the address as the app is told
+  std::string peer_text;                     // for messages
   std::string_view tls_version, tls_cipher;  // static
   std::string sni;
   bool tls_resumed = false;
@@ -49,6 +49,7 @@ class Exchange {
   enum class Step : uint8_t { waiting, finished };
   // --- identify and route (exchange_route.cc)
   Result<void> identify();
+  std::string_view kept_request_id() const;
   Result<void> route();
   bool redirected();
   Result<void> check_access();
@@ -60,6 +61,7 @@ class Exchange {
   void add_client_fields();
   void add_simulated_fields();  // exchange_simulate.cc
   bool nominated(std::string_view name) const;
+  bool withheld(std::string_view name) const;
   const http::FieldList* clean_trailers(const http::FieldList* trailers);
   // --- connect, send, relay (exchange.cc)
   net::Task<ErrorCode> wait_for_app();
@@ -97,7 +99,9 @@ class Exchange {
   Arena& arena_;
   const config::Config& config_;
 
+  const forwarded::Rule* rule_ = nullptr;  // that lets the peer speak for the client
   forwarded::Identity identity_;
+  std::string_view refused_field_;  // that the trust engine refused
   const config::Site* site_ = nullptr;
   const config::Route* route_ = nullptr;
   const config::Endpoint* endpoint_ = nullptr;

@@ -179,7 +179,8 @@ void Exchange::answer_page(ErrorCode code) {
   page.host = head_.host;
   page.request_id = request_id_;
   std::string advice;
-  if (config_.dev && connection_.facts.peer.is_loopback()) advice = worker_.dev_advice(code, identity_.host);
+  if (config_.dev && connection_.facts.peer.is_loopback() && identity_.client.is_loopback())
+    advice = worker_.dev_advice(code, identity_.host);
   page.dev_detail = advice;
   std::string body;
   std::string_view content_type;
@@ -231,7 +232,8 @@ void Exchange::log() {
   record.client = identity_.client;
   record.peer = connection_.facts.peer;
   record.peer_is_unix = connection_.facts.peer_is_unix;
-  record.scheme = connection_.facts.https ? "https" : "http";
+  record.client_from = identity_.client_from;
+  record.scheme = identity_.https ? "https" : "http";
   record.host = identity_.host.empty() ? head_.host : identity_.host;
   record.method = head_.method;
   record.target = head_.target;
@@ -252,6 +254,7 @@ void Exchange::log() {
     record.trace_id = trace_id_of(trace->value);
   }
   record.error = error_;
+  record.error_detail = refused_field_;
   if (error_ == ErrorCode::upstream_tls && pool_ != nullptr) record.error_detail = pool_->last_failure();
   worker_.record(record);
 }

@@ -1,6 +1,9 @@
 // Exchange: the request as the app receives it (design §4).
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "forwarded/emit.h"
 #include "forwarded/managed.h"
 #include "proxy/exchange.h"
 #include "proxy/websocket.h"
@@ -45,32 +48,22 @@ void Exchange::build_upstream_request() {
 // Fresh, single-line, single-value: what the app may believe.
 void Exchange::add_forwarded_fields() {
   http::FieldList& fields = upstream_request_.fields;
-  const std::string_view scheme = identity_.https ? "https" : "http";
-  const std::string_view client = connection_.peer_text;
-  char* port = arena_.chars(5);
-  const std::string_view port_text(port, static_cast<size_t>(fmt::format_to(port, "{}", identity_.port) - port));
-  fields.push(arena_, {"X-Forwarded-For", client, FieldId::other});
-  fields.push(arena_, {"X-Forwarded-Proto", scheme, FieldId::other});
-  fields.push(arena_, {"X-Forwarded-Host", identity_.authority, FieldId::other});
-  fields.push(arena_, {"X-Forwarded-Port", port_text, FieldId::other});
-  fields.push(arena_, {"X-Real-IP", client, FieldId::other});
-  fields.push(arena_, {"X-Request-Id", request_id_, FieldId::x_request_id});
-  if (!forwarded_prefix_.empty()) fields.push(arena_, {"X-Forwarded-Prefix", forwarded_prefix_, FieldId::other});
-  if (site_->emit_forwarded) {
-    fmt::memory_buffer text;
-    const bool quoted = client.find(':') != std::string_view::npos;
-    if (quoted)
-      fmt::format_to(std::back_inserter(text), "for=\"[{}]\"", client);
-    else
-      fmt::format_to(std::back_inserter(text), "for={}", client);
-    fmt::format_to(std::back_inserter(text), ";proto={};host=\"{}\"", scheme, identity_.authority);
-    fields.push(arena_, {"Forwarded", arena_.copy({text.data(), text.size()}), FieldId::other});
+  std::string_view prefix = forwarded_prefix_.empty() ? identity_.prefix : forwarded_prefix_;
+  if (!forwarded_prefix_.empty() && !identity_.prefix.empty()) {
+    fmt::memory_buffer joined;
+    fmt::format_to(std::back_inserter(joined), "{}{}", identity_.prefix, forwarded_prefix_);
+    prefix = arena_.copy({joined.data(), joined.size()});
   }
-  if (site_->emit_front_end_https)
-    fields.push(arena_, {"Front-End-Https", identity_.https ? "on" : "off", FieldId::other});
-  if (site_->emit_x_forwarded_ssl)
-    fields.push(arena_, {"X-Forwarded-Ssl", identity_.https ? "on" : "off", FieldId::other});
-  if (site_->emit_x_url_scheme) fields.push(arena_, {"X-Url-Scheme", scheme, FieldId::other});
+  for (const forwarded::HeaderLine& line : forwarded::header_lines(identity_, site_->emit, prefix, arena_))
+    fields.push(arena_, {line.name, line.value, FieldId::other});
+  fields.push(arena_, {"X-Request-Id", request_id_, FieldId::x_request_id});
+}
+
+// Is `name` one that this peer may not set towards the app?
+bool Exchange::withheld(std::string_view name) const {
+  if (forwarded::is_managed(name)) return rule_ == nullptr || !rule_->passes(name);
+  const auto names_it = [&](const std::string& folded) { return forwarded::folds_to(name, folded); };
+  return !config_.trust_headers.empty() && std::ranges::any_of(config_.trust_headers, names_it);
 }
 
 // Fields that the client's Connection nominates are hop-by-hop (RFC 9110 §7.6.1); ours are added afresh and immune.
@@ -112,7 +105,7 @@ void Exchange::add_client_fields() {
         if (head_.method_id == http::Method::connect) continue;
         break;
       case FieldId::other:
-        if (forwarded::is_managed(field.name)) continue;
+        if (withheld(field.name)) continue;
         break;
       default:
         break;

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "base/log.h"
+#include "forwarded/decide.h"
 #include "http/authority.h"
 #include "proxy/connection_options.h"
 #include "proxy/exchange.h"
@@ -11,6 +13,8 @@
 
 namespace lintel::proxy {
 namespace {
+
+using http::FieldId;
 
 std::string_view copy_formatted(Arena& arena, const fmt::memory_buffer& text) {
   return arena.copy({text.data(), text.size()});
@@ -20,44 +24,67 @@ bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
 }
 
+// Which names and ports are served, for the trust engine; keeps the site that it asked for last.
+struct ServedSite {
+  const config::Config& config;
+  mutable const config::Site* site;
+
+  forwarded::Served callbacks() const {
+    return {this,
+            [](const void* object, std::string_view host) {
+              const auto& self = *static_cast<const ServedSite*>(object);
+              self.site = config::find_site(self.config, host);
+              return self.site != nullptr;
+            },
+            [](const void* object, std::string_view, uint16_t port) {
+              const auto& ports = static_cast<const ServedSite*>(object)->site->public_ports;
+              return std::find(ports.begin(), ports.end(), port) != ports.end();
+            }};
+  }
+};
+
 }  // namespace
 
 // Who the client is and which authority it asked for. Everything later reads identity_, never a raw field.
 Result<void> Exchange::identify() {
-  request_id_ = worker_.new_request_id(arena_);
   const forwarded::ConnectionFacts& facts = connection_.facts;
-  identity_.client = facts.peer;
-  identity_.client_port = facts.peer_port;
-  identity_.https = facts.https;
-  if (!head_.scheme.empty() && http::equal_ignoring_case(head_.scheme, "https") != facts.https) {
+  rule_ = forwarded::find_rule(config_.trust, facts);
+  request_id_ = kept_request_id();
+  if (request_id_.empty()) request_id_ = worker_.new_request_id(arena_);
+  // A trusted proxy that ended TLS may say https in :scheme on a connection that is plain.
+  if (rule_ == nullptr && !head_.scheme.empty() && http::equal_ignoring_case(head_.scheme, "https") != facts.https) {
     return fail(ErrorCode::scheme_mismatch);
   }
-  if (head_.host.empty()) return fail(ErrorCode::host_missing);
-  const auto authority = http::parse_authority(head_.host, arena_);
-  if (!authority) return fail(authority.error());
-  identity_.host = authority->host;
-  const uint16_t usual = http::default_port(facts.https);
-  identity_.port = authority->has_port ? authority->port : usual;
-  identity_.authority = authority->host;
-  if (identity_.port != usual) {
-    fmt::memory_buffer text;
-    fmt::format_to(std::back_inserter(text), "{}:{}", authority->host, identity_.port);
-    identity_.authority = copy_formatted(arena_, text);
+  ServedSite served{config_, nullptr};
+  const forwarded::Request request{head_.host, forwarded::field_lines(head_.fields)};
+  const forwarded::Decision decision = forwarded::decide(rule_, facts, request, served.callbacks(), arena_);
+  identity_ = decision.identity;
+  if (decision.error != ErrorCode::none) {
+    refused_field_ = decision.field;
+    // Only of trusted peers, so that strangers cannot fill the log; the access log has all.
+    if (rule_ != nullptr) {
+      log::info("{}: {} from peer {}", lintel::facts(decision.error).name, decision.field, connection_.peer_text);
+    }
+    return fail(decision.error);
   }
-  site_ = config::find_site(config_, identity_.host);
-  if (site_ == nullptr) return fail(ErrorCode::host_not_served);
-  if (authority->has_port) {
-    const uint16_t port = authority->port;
-    const bool known =
-        port == facts.local_port || port == 80 || port == 443 || facts.peer_is_unix ||
-        std::find(site_->public_ports.begin(), site_->public_ports.end(), port) != site_->public_ports.end();
-    if (!known) return fail(ErrorCode::host_port);
-  }
+  site_ = served.site;
   // A connection whose certificate was chosen for a name that is not served may not speak for one that is.
   if (config_.dev && !connection_.sni.empty() && config::find_site(config_, connection_.sni) == nullptr) {
     return fail(ErrorCode::sni_mismatch);
   }
   return {};
+}
+
+// A trusted proxy's id goes on, so that both logs can be read together; a stranger's could be anybody's.
+std::string_view Exchange::kept_request_id() const {
+  if (rule_ == nullptr || head_.fields.count(FieldId::x_request_id) != 1) return {};
+  const std::string_view id = head_.fields.find(FieldId::x_request_id)->value;
+  if (id.empty() || id.size() > limits::request_id_bytes) return {};
+  const bool sane = std::ranges::all_of(id, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("-_.:=+/@").find(c) != std::string_view::npos;
+  });
+  return sane ? id : std::string_view();
 }
 
 Result<void> Exchange::route() {

@@ -84,9 +84,11 @@ def toml_key(key):
     return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
 
 
-def toml(server, sites):
-    """A configuration file from dictionaries. A site's "route" is a list of tables."""
+def toml(server, sites, trust=()):
+    """A configuration file from dictionaries. A site's "route" is a list of tables; so is `trust`."""
     lines = ["[server]"] + [f"{toml_key(key)} = {toml_value(value)}" for key, value in server.items()]
+    for rule in trust:
+        lines += ["", "[[trust]]"] + [f"{toml_key(key)} = {toml_value(value)}" for key, value in rule.items()]
     for site in sites:
         lines += ["", "[[site]]"]
         lines += [f"{toml_key(key)} = {toml_value(value)}" for key, value in site.items() if key != "route"]
@@ -213,9 +215,9 @@ class Lintel:
 
 class Serve(Lintel):
     """`lintel serve -c` with a generated file. Ports: .https, .http. `server` and `sites` are dictionaries; keys that
-    are not given get the test defaults. extra: TOML text put in front of the sites."""
+    are not given get the test defaults. `trust`: dictionaries for [[trust]]."""
 
-    def __init__(self, folder, sites, server=None, wait=True, **process_options):
+    def __init__(self, folder, sites, server=None, wait=True, trust=(), **process_options):
         self.folder = pathlib.Path(folder)
         self.https, self.http = free_port(), free_port()
         self.access_log_path = self.folder / "access.log"
@@ -223,7 +225,7 @@ class Serve(Lintel):
                        "state": str(self.folder / "state"), "workers": 2,
                        "access_log": str(self.access_log_path), **(server or {})}
         self.config_path = self.folder / "lintel.toml"
-        self.config_path.write_text(toml(self.server, sites))
+        self.config_path.write_text(toml(self.server, sites, trust))
         super().__init__(["serve", "-c", str(self.config_path)], folder, **process_options)
         if wait:
             self.wait_listening(*[p for p, key in ((self.https, "https"), (self.http, "http"))
