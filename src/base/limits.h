@@ -30,7 +30,7 @@ inline constexpr size_t forwarded_lines_count = 32;       // lines of one header
 inline constexpr size_t proxy_protocol_v1_bytes = 107;    // with CRLF
 inline constexpr size_t proxy_protocol_bytes = 4 * 1024;  // version 2, with its extensions
 inline constexpr size_t proxy_protocol_unique_id_bytes = 128;
-inline constexpr size_t request_id_bytes = 128;           // of one that a trusted proxy sends
+inline constexpr size_t request_id_bytes = 128;  // of one that a trusted proxy sends
 inline constexpr size_t trust_rules_count = 64;
 inline constexpr size_t trust_peers_count = 100'000;
 
