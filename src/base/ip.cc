@@ -58,6 +58,25 @@ size_t write_v6(const std::array<uint8_t, 16>& octets, char* to) {
   return static_cast<size_t>(at - to);
 }
 
+// Four decimal numbers without leading zeros. inet_pton does the same in several times the time, and this runs for
+// every entry of a chain of proxies.
+std::optional<uint32_t> parse_v4(std::string_view text) {
+  uint32_t address = 0;
+  size_t at = 0;
+  for (int part = 0; part < 4; ++part) {
+    if (part != 0 && (at == text.size() || text[at++] != '.')) return std::nullopt;
+    const size_t start = at;
+    unsigned value = 0;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9' && at - start < 3)
+      value = value * 10 + static_cast<unsigned>(text[at++] - '0');
+    const bool leading_zero = at - start > 1 && text[start] == '0';
+    if (at == start || leading_zero || value > 255) return std::nullopt;
+    address = address << 8 | value;
+  }
+  if (at != text.size()) return std::nullopt;
+  return address;
+}
+
 }  // namespace
 
 IpAddress IpAddress::v4(uint32_t host_order) {
@@ -78,6 +97,7 @@ IpAddress IpAddress::v6(const std::array<uint8_t, 16>& octets) {
 }
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
+  if (const auto four = parse_v4(text)) return v4(*four);
   char copy[INET6_ADDRSTRLEN];
   // A NUL inside would end the copy early and let "127.0.0.1\0evil" pass.
   if (text.empty() || text.size() >= sizeof copy || text.find('\0') != text.npos) return std::nullopt;
@@ -85,8 +105,6 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
   copy[text.size()] = '\0';
   std::array<uint8_t, 16> octets{};
   if (inet_pton(AF_INET6, copy, octets.data()) == 1) return v6(octets);
-  in_addr four{};
-  if (inet_pton(AF_INET, copy, &four) == 1) return v4(ntohl(four.s_addr));
   return std::nullopt;
 }
 

@@ -17,7 +17,7 @@ void Claims::add(std::string_view name, std::string_view value) noexcept {
     case Source::x_forwarded:
       break;
   }
-  if (name.size() < prefix.size() + 3 || name.size() > prefix.size() + 6) return;
+  if (name.size() < prefix.size() + 3 || name.size() > prefix.size() + 6 || name[prefix.size() - 1] != '-') return;
   if (!same_ignoring_case(name.substr(0, prefix.size()), prefix)) return;
   const std::string_view rest = name.substr(prefix.size());
   const Accept& accept = rule_.accept;

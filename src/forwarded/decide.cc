@@ -11,6 +11,13 @@
 namespace lintel::forwarded {
 namespace {
 
+std::string shown(const IpAddress& address) { return address.text(); }
+std::string shown(const ConnectionFacts& facts) { return facts.peer_is_unix ? "unix" : facts.peer.text(); }
+template <class T>
+const T& shown(const T& value) {
+  return value;
+}
+
 // One request's way through the algorithm. Every step returns the error that ends it.
 class Decider {
  public:
@@ -26,10 +33,10 @@ class Decider {
     identity.trusted = rule_ != nullptr;
     ErrorCode error = ErrorCode::none;
     if (rule_ == nullptr) {
-      note("peer {} is not trusted: the connection itself decides", peer_text());
+      note("peer {} is not trusted: the connection itself decides", facts_);
       error = settle_host({}, 0);
     } else {
-      note("peer {} is trusted", peer_text());
+      note("peer {} is trusted", facts_);
       error = with_rule();
     }
     if (error != ErrorCode::none) refuse(error);
@@ -37,12 +44,12 @@ class Decider {
   }
 
  private:
+  // Takes addresses as they are: their text is made only when somebody wants the notes.
   template <class... Args>
-  void note(fmt::format_string<Args...> text, Args&&... args) {
+  void note(std::string_view text, const Args&... args) {
     if (notes_ != nullptr) [[unlikely]]
-      notes_->push_back(fmt::format(text, std::forward<Args>(args)...));
+      notes_->push_back(fmt::format(fmt::runtime(text), shown(args)...));
   }
-  std::string peer_text() const { return facts_.peer_is_unix ? "unix" : facts_.peer.text(); }
 
   ErrorCode fail_at(std::string_view field, ErrorCode error) {
     decision_.field = field;
@@ -165,7 +172,7 @@ class Decider {
         if (rule_->hops != 0 && at != last) continue;  // a hop that hides itself is still a hop
         identity.client_hidden = true;
         identity.client_from = field;
-        note("\"{}\" hides the client: {} is the last that is known", text_at(at), identity.client.text());
+        note("\"{}\" hides the client: {} is the last that is known", text_at(at), identity.client);
         return ErrorCode::none;
       }
       identity.client = node->address;
@@ -175,13 +182,13 @@ class Decider {
       if (rule_->hops == 0) {
         came_by_trusted = rule_->peers.contains(node->address);
         if (!came_by_trusted) break;
-        note("{} is trusted, going on left", node->address.text());
+        note("{} is trusted, going on left", node->address);
       }
     }
     if (rule_->hops != 0) {
-      note("hops = {}: the client is {}", rule_->hops, identity.client.text());
+      note("hops = {}: the client is {}", rule_->hops, identity.client);
     } else {
-      note("{} is the client{}", identity.client.text(),
+      note("{} is the client{}", identity.client,
            came_by_trusted && rule_->peers.contains(identity.client) ? ": all are trusted, this is the first" : "");
     }
     return ErrorCode::none;
@@ -204,7 +211,7 @@ class Decider {
       identity.client = node->address;
       identity.client_port = node->port;
     }
-    note("{}: the client is {}", rule_->client_header, identity.client.text());
+    note("{}: the client is {}", rule_->client_header, identity.client);
     return ErrorCode::none;
   }
 

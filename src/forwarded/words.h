@@ -9,7 +9,7 @@ namespace lintel::forwarded {
 inline char lower_octet(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 inline bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  if (a.size() != b.size()) return false;
+  if (a.size() != b.size() || (!a.empty() && lower_octet(a.back()) != lower_octet(b.back()))) return false;
   for (size_t i = 0; i < a.size(); ++i)
     if (lower_octet(a[i]) != lower_octet(b[i])) return false;
   return true;
