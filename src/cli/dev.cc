@@ -80,6 +80,12 @@ void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child
                    "http: serve plain requests as they are, to see what the app does")
       ->type_name("SCHEME");
   command
+      ->add_option("--trust", options->dev.trust,
+                   "Believe X-Forwarded-For and -Proto of the proxy at this address, or what the preset reads "
+                   "(cloudflare, ngrok=127.0.0.1, ...); may be repeated")
+      ->type_name("CIDR|PRESET|PRESET=CIDR")
+      ->allow_extra_args(false);
+  command
       ->add_option("--simulate", options->dev.simulate,
                    fmt::format("Send the app the headers of this platform instead of Lintel's: {}",
                                fmt::join(forwarded::platform_names(), ", ")))

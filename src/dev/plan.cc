@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "config/report.h"
+#include "dev/trust_option.h"
 #include "forwarded/simulate.h"
 #include "http/authority.h"
 
@@ -129,10 +130,24 @@ Outcome<void> decide_simulation(const DevOptions& options, Plan& plan) {
                 fmt::format("--simulate {}: no such platform; {}", log::escape(options.simulate),
                             near.empty() ? "lintel dev --help lists them" : fmt::format("did you mean {}?", near)));
   }
+  if (!options.trust.empty())
+    return fail(ErrorCode::usage, fmt::format("--simulate {} and --trust {}: one makes up a proxy's headers, the other "
+                                              "believes a real one's; leave one of the two out",
+                                              options.simulate, log::escape(options.trust.front())));
   if (!options.host.empty() && !is_loopback_host(options.host))
     return fail(ErrorCode::usage, fmt::format("--simulate {} and --host {}: the app would believe forged headers of "
                                               "everybody who reaches that address; leave one of the two out",
                                               options.simulate, log::escape(options.host)));
+  return {};
+}
+
+Outcome<void> decide_trust(const DevOptions& options, Plan& plan) {
+  for (const std::string& written : options.trust) {
+    auto option = read_trust_option(written);
+    if (!option) return std::unexpected(option.error());
+    plan.trust.push_back(std::move(option->rule));
+    plan.notes.insert(plan.notes.end(), option->notes.begin(), option->notes.end());
+  }
   return {};
 }
 
@@ -146,7 +161,7 @@ std::string Plan::origin(const std::string& host, bool https) const {
 
 Outcome<Plan> make_plan(const DevOptions& options, const RememberedPorts& remembered) {
   Plan plan;
-  for (auto decide : {decide_target, decide_names, decide_simulation, decide_hosts})
+  for (auto decide : {decide_target, decide_names, decide_simulation, decide_trust, decide_hosts})
     if (auto decided = decide(options, plan); !decided) return std::unexpected(decided.error());
   auto port = choose_port(options.port, remembered.find(plan.project), plan.hosts);
   if (!port) return std::unexpected(port.error());
@@ -163,6 +178,7 @@ std::shared_ptr<const config::Config> make_config(const Plan& plan, const DevOpt
   config.workers = 1;
   config.access_log = "off";
   config.upstream_http1_only_loopback_first = true;
+  config.trust = plan.trust;
   config.simulate = plan.simulate;
   config.timeouts.response = limits::app_patience_ms;
   config.timeouts.body_idle = limits::app_patience_ms;

@@ -11,6 +11,7 @@
 #include "dev/port_finder.h"
 #include "dev/project.h"
 #include "dev/session.h"
+#include "forwarded/rules.h"
 
 namespace lintel::dev {
 
@@ -23,6 +24,7 @@ struct Plan {
   uint16_t offered_port = 0;                 // to the app, in PORT
   uint16_t wanted_port = 0;                  // PORT as a target: this one and no other; 0 = none given
   std::optional<config::Endpoint> upstream;  // URL as a target without a command: no watcher is needed
+  std::vector<forwarded::Rule> trust;
   const forwarded::Platform* simulate = nullptr;
   std::vector<std::string> notes;
 

@@ -21,10 +21,11 @@ struct DevOptions {
   std::optional<uint16_t> port;
   std::string host;  // address to listen on; empty: loopback
   std::vector<std::string> allow_hosts;
-  bool as_http = false;  // plain HTTP is served as such instead of being redirected
-  std::string simulate;  // a platform's name (forwarded/simulate.h); empty: none
-  std::string path;      // of the printed URL
-  bool open = false;     // a browser
+  bool as_http = false;            // plain HTTP is served as such instead of being redirected
+  std::vector<std::string> trust;  // who may speak for the client: CIDR | PRESET | PRESET=CIDR,…
+  std::string simulate;            // a platform's name (forwarded/simulate.h); empty: none
+  std::string path;                // of the printed URL
+  bool open = false;               // a browser
 };
 
 // Is the authority trusted on this machine? Called once, before the announcement.
