@@ -1,5 +1,6 @@
 """Helpers of the tests of `lintel dev`: the running command, a WebSocket client, apps in one argument."""
 import fcntl
+import http.server
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import tempfile
 import termios
+import threading
 
 from lintel_test import LINTEL, SANITIZED, SANITIZER_MARKS, end_process, free_port, wait_until
 
@@ -130,6 +132,28 @@ def process_gone(pid):
     except OSError:
         return True
     return state == "Z"
+
+
+class Echo(http.server.ThreadingHTTPServer):
+    """Answers with the header lines it got, as a list in order."""
+    daemon_threads = True
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = json.dumps(self.headers.items()).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class WebSocket:

@@ -1,12 +1,10 @@
 """`lintel dev --simulate PLATFORM`: what an app really receives, line by line, through a running Lintel."""
-import http.server
 import json
 import re
 import subprocess
-import threading
 import unittest
 
-from dev_test import Dev, WebSocket, app, listens
+from dev_test import Dev, Echo, WebSocket, app, listens
 from lintel_test import LINTEL, wait_until
 
 CLIENT = r"127\.0\.0\.1"
@@ -95,28 +93,6 @@ SEEN = {
     "ingress-nginx": {"x-forwarded-for": [CLIENT], "x-original-forwarded-for": ["6.6.6.6"],
                       "x-forwarded-proto": ["https"], "x-forwarded-host": ["H"]},
 }
-
-
-class Echo(http.server.ThreadingHTTPServer):
-    """Answers with the header lines it got, as a list in order."""
-    daemon_threads = True
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            body = json.dumps(self.headers.items()).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), self.Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Simulate(unittest.TestCase):
