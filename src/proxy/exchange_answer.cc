@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "http/authority.h"
 #include "http/cookie.h"
 #include "proxy/connection_options.h"
 #include "proxy/error_page.h"
@@ -179,8 +180,11 @@ void Exchange::answer_page(ErrorCode code) {
   page.host = head_.host;
   page.request_id = request_id_;
   std::string advice;
-  if (config_.dev && connection_.facts.peer.is_loopback() && identity_.client.is_loopback())
-    advice = worker_.dev_advice(code, identity_.host);
+  if (config_.dev && connection_.facts.peer.is_loopback() && identity_.client.is_loopback()) {
+    // A name that is not served is in no identity.
+    const auto asked = http::parse_authority(head_.host, arena_);
+    advice = worker_.dev_advice(code, asked ? asked->host : identity_.host);
+  }
   page.dev_detail = advice;
   std::string body;
   std::string_view content_type;
