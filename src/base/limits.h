@@ -30,7 +30,8 @@ inline constexpr size_t forwarded_lines_count = 32;       // lines of one header
 inline constexpr size_t proxy_protocol_v1_bytes = 107;    // with CRLF
 inline constexpr size_t proxy_protocol_bytes = 4 * 1024;  // version 2, with its extensions
 inline constexpr size_t proxy_protocol_unique_id_bytes = 128;
-inline constexpr size_t request_id_bytes = 128;  // of one that a trusted proxy sends
+inline constexpr size_t request_id_bytes = 128;             // of one that a trusted proxy sends
+inline constexpr size_t proxy_protocol_peers_count = 1024;  // of one listener, looked through for each connection
 inline constexpr size_t trust_rules_count = 64;
 inline constexpr size_t trust_peers_count = 100'000;
 
@@ -111,6 +112,10 @@ inline constexpr unsigned tls_idle_records_count = 32;  // in a row without data
 inline constexpr uint64_t tls_records_per_key_count = uint64_t{1} << 24;  // RFC 8446 §5.5 allows 2^24.5
 inline constexpr size_t pem_file_bytes = 1024 * 1024;
 inline constexpr size_t ca_bundle_bytes = 8 * 1024 * 1024;
+
+// --- Lintel's own messages
+inline constexpr unsigned log_lines_count = 100;  // of a kind that clients can cause, per worker and window
+inline constexpr uint32_t log_window_ms = 60'000;
 
 // --- configuration files
 inline constexpr size_t config_file_bytes = 1024 * 1024;

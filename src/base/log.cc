@@ -6,8 +6,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/utf8.h"
 
 namespace lintel::log {
@@ -56,6 +58,21 @@ std::string json_line(LogLevel at, std::string_view safe) {
 
 void set_level(LogLevel level) noexcept { threshold.store(level, std::memory_order_relaxed); }
 LogLevel level() noexcept { return threshold.load(std::memory_order_relaxed); }
+
+bool Throttle::admit(uint64_t now_ms, uint64_t& skipped) noexcept {
+  if (lines_ == 0 || now_ms - window_began_ms_ >= limits::log_window_ms) {
+    window_began_ms_ = now_ms;
+    lines_ = 0;
+  }
+  if (lines_ == limits::log_lines_count) {
+    ++skipped_;
+    return false;
+  }
+  ++lines_;
+  skipped = std::exchange(skipped_, 0);
+  return true;
+}
+
 void set_json(bool json) noexcept { as_json.store(json, std::memory_order_relaxed); }
 
 void write(LogLevel at, std::string_view line) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,19 @@ template <class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
   if (level() <= LogLevel::error) write(LogLevel::error, fmt::format(format, std::forward<Args>(args)...));
 }
+
+// For lines that clients can cause: at most limits::log_lines_count in limits::log_window_ms, so that nobody fills the
+// disk with them. Of one thread.
+class Throttle {
+ public:
+  // May a line be written now? Then `skipped` is how many were not, since the last one that was.
+  bool admit(uint64_t now_ms, uint64_t& skipped) noexcept;
+
+ private:
+  uint64_t window_began_ms_ = 0;
+  unsigned lines_ = 0;
+  uint64_t skipped_ = 0;
+};
 
 // `text` with control octets, DEL and invalid UTF-8 as \xNN, so that it is safe on a terminal and in a log.
 std::string escape(std::string_view text);

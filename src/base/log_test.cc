@@ -6,6 +6,8 @@
 
 #include <thread>
 
+#include "base/limits.h"
+
 namespace lintel {
 namespace {
 
@@ -91,6 +93,24 @@ TEST_F(LogOutput, JsonLinesStayJsonWhateverTheText) {
   EXPECT_EQ(line.substr(0, 9), "{\"time\":\"");
   EXPECT_NE(line.find(R"("level":"warn","message":"say \"hi\" \\ \\x1b"})"), line.npos) << line;
   EXPECT_EQ(line.back(), '\n');
+}
+
+// Whoever can make Lintel write a line for each of his connections must not be able to fill the disk with them.
+TEST(LogThrottle, LetsAFewThroughAndCountsTheRest) {
+  log::Throttle throttle;
+  uint64_t skipped = 0;
+  const auto admitted = [&](uint64_t now_ms, unsigned times) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < times; ++i) count += throttle.admit(now_ms, skipped) ? 1 : 0;
+    return count;
+  };
+  EXPECT_EQ(admitted(5'000, 1'000), limits::log_lines_count);
+  EXPECT_EQ(skipped, 0u);
+  EXPECT_EQ(admitted(5'000 + limits::log_window_ms - 1, 10), 0u);
+  EXPECT_EQ(admitted(5'000 + limits::log_window_ms, 1), 1u);
+  EXPECT_EQ(skipped, 1'010 - limits::log_lines_count);
+  EXPECT_EQ(admitted(5'000 + limits::log_window_ms, 1), 1u);
+  EXPECT_EQ(skipped, 0u);
 }
 
 }  // namespace

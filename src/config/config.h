@@ -23,12 +23,27 @@ struct Platform;
 
 namespace lintel::config {
 
+// Peers whose connections begin with a PROXY protocol header.
+struct ProxyPeers {
+  std::vector<IpPrefix> prefixes;
+  bool unix_peers = false;
+  // Then every connection of the listener must begin with one, and come from one of them.
+  bool any() const noexcept { return unix_peers || !prefixes.empty(); }
+  bool contains(const IpAddress& address) const noexcept {
+    for (const IpPrefix& prefix : prefixes) {
+      if (prefix.contains(address)) return true;
+    }
+    return false;
+  }
+};
+
 struct Listener {
   SocketAddress address;
   bool tls = false;
   // dev: plain HTTP on the TLS port is answered too (first byte peeked).
   bool plain_too = false;
   bool h2c = false;  // prior-knowledge HTTP/2 on a plain listener; off by default
+  ProxyPeers proxy_protocol = {};
 };
 
 struct Timeouts {  // milliseconds

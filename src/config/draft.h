@@ -12,6 +12,7 @@ namespace lintel::config {
 struct ListenerDraft {
   Listener listener;
   Where where;
+  Where proxy_protocol = {};
   std::string written;
 };
 

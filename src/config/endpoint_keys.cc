@@ -108,15 +108,58 @@ bool read_h2c(Context& context, const toml::node& node, ListenerDraft& draft) {
   return true;
 }
 
+bool read_proxy_protocol(Context& context, const toml::node& node, ListenerDraft& draft) {
+  ProxyPeers& peers = draft.listener.proxy_protocol;
+  draft.proxy_protocol = where_of(context, node);
+  for (const Text& text : read_texts(context, node, "proxy_protocol")) {
+    if (text.value == "unix") {
+      peers.unix_peers = true;
+      continue;
+    }
+    const auto prefix = IpPrefix::parse(text.value);
+    if (!prefix.has_value()) {
+      context.report.error(text.where,
+                           fmt::format("{} is not an address or network, such as \"192.0.2.7\" or \"10.0.0.0/8\" (no "
+                                       "bits may be set after the prefix), nor \"unix\"",
+                                       in_quotes(text.raw)));
+      continue;
+    }
+    if (prefix->length == 0) {
+      context.report.warning(text.where,
+                             fmt::format("{} is everyone: whoever reaches this listener can claim any client address; "
+                                         "list the proxies that stand in front of it",
+                                         in_quotes(text.raw)));
+    }
+    if (peers.prefixes.size() == limits::proxy_protocol_peers_count) {
+      context.report.error(text.where, fmt::format("proxy_protocol has more than {} entries", peers.prefixes.size()));
+      break;
+    }
+    peers.prefixes.push_back(*prefix);
+  }
+  return true;
+}
+
+// A listener that could only refuse is a mistake, not a choice.
+void check_proxy_protocol(Context& context, const ListenerDraft& one) {
+  const ProxyPeers& peers = one.listener.proxy_protocol;
+  if (!peers.any() || one.written.empty()) return;
+  const bool is_unix = one.listener.address.kind == SocketAddress::Kind::unix_path;
+  if (is_unix ? peers.unix_peers : !peers.prefixes.empty()) return;
+  context.report.error(one.proxy_protocol,
+                       fmt::format("no peer in proxy_protocol can connect to {}: {}", in_quotes(one.written),
+                                   is_unix ? "peers of a unix socket have no address, write \"unix\""
+                                           : "\"unix\" is for listeners on unix sockets, list addresses or networks"));
+}
+
 constexpr Key<ListenerDraft> https_keys[] = {
     {{"server.https", "listen", "string", "required", true}, read_listen_key},
-    {{"server.https", "proxy_protocol", "array of strings", "[]", false}, nullptr},
+    {{"server.https", "proxy_protocol", "array of strings", "[]", true}, read_proxy_protocol},
 };
 
 constexpr Key<ListenerDraft> http_keys[] = {
     {{"server.http", "listen", "string", "required", true}, read_listen_key},
     {{"server.http", "h2c", "boolean", "false", true}, read_h2c},
-    {{"server.http", "proxy_protocol", "array of strings", "[]", false}, nullptr},
+    {{"server.http", "proxy_protocol", "array of strings", "[]", true}, read_proxy_protocol},
 };
 
 }  // namespace
@@ -155,6 +198,7 @@ void read_listeners(Context& context, const toml::node& node, bool tls, Draft& d
           tls ? std::span<const Key<ListenerDraft>>(https_keys) : std::span<const Key<ListenerDraft>>(http_keys), one,
           seen);
       if (!seen.contains("listen")) context.report.error(where_of(context, *item), "a listener needs \"listen\"");
+      check_proxy_protocol(context, one);
     } else if (item->is_string()) {
       read_listen_key(context, *item, one);
     } else {

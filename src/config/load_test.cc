@@ -119,8 +119,43 @@ TEST(Load, keys_of_later_versions_are_refused_by_name) {
   EXPECT_THAT(
       lines(parse("acme.email = \"x\"\n[server]\nadmin = \"unix:/a\"\nmetrics = \":1\"\n" + site(""))),
       ElementsAre("1:1 error: \"acme\"" + later, "3:1 error: \"admin\"" + later, "4:1 error: \"metrics\"" + later));
-  EXPECT_THAT(lines(parse("[server]\nhttps = { listen = \":443\", proxy_protocol = [] }\n" + site(""))),
-              ElementsAre("2:28 error: \"proxy_protocol\"" + later));
+}
+
+TEST(Load, proxy_protocol_lists_the_peers_of_a_listener) {
+  const auto result = parse(
+      "[server]\nhttps = [{ listen = \":443\", proxy_protocol = [\"10.0.0.0/8\", \"2001:db8::7\"] }, \":444\"]\n"
+      "http = [{ listen = \"unix:/run/h.sock\", proxy_protocol = \"unix\" }, { listen = \":80\", proxy_protocol = [] "
+      "}]\n" +
+      site(""));
+  ASSERT_THAT(lines(result), IsEmpty());
+  const auto& listeners = result.config->listeners;
+  const ProxyPeers& first = listeners[0].proxy_protocol;
+  EXPECT_TRUE(first.any() && !first.unix_peers);
+  EXPECT_TRUE(first.contains(*IpAddress::parse("10.255.0.1")));
+  EXPECT_TRUE(first.contains(*IpAddress::parse("::ffff:10.0.0.1")));
+  EXPECT_TRUE(first.contains(*IpAddress::parse("2001:db8::7")));
+  EXPECT_FALSE(first.contains(*IpAddress::parse("11.0.0.1")));
+  EXPECT_FALSE(listeners[1].proxy_protocol.any());
+  EXPECT_TRUE(listeners[2].proxy_protocol.unix_peers);
+  EXPECT_TRUE(listeners[2].proxy_protocol.prefixes.empty());
+  EXPECT_FALSE(listeners[3].proxy_protocol.any());
+}
+
+// Such a listener would refuse every connection, or believe everybody.
+TEST(Load, proxy_protocol_that_cannot_be_meant_is_reported) {
+  const auto with = [](std::string_view listener) {
+    return lines(parse("server.http = { " + std::string(listener) + " }\nserver.https = []\n" + site("")));
+  };
+  EXPECT_THAT(with("listen = \":80\", proxy_protocol = [\"10.0.0.1/8\"]"),
+              ElementsAre(HasSubstr("1:51 error: \"10.0.0.1/8\" is not an address or network")));
+  EXPECT_THAT(with("listen = \":80\", proxy_protocol = [\"lb.internal\"]"), ElementsAre(HasSubstr("nor \"unix\"")));
+  EXPECT_THAT(with("listen = \":80\", proxy_protocol = true"), ElementsAre(HasSubstr("array of strings")));
+  EXPECT_THAT(with("listen = \":80\", proxy_protocol = [\"unix\"]"),
+              ElementsAre(HasSubstr("error: no peer in proxy_protocol can connect to \":80\"")));
+  EXPECT_THAT(with("proxy_protocol = [\"10.0.0.1\"], listen = \"unix:/run/h.sock\""),
+              ElementsAre(HasSubstr("write \"unix\"")));
+  EXPECT_THAT(with("listen = \":80\", proxy_protocol = [\"0.0.0.0/0\", \"::/0\"]"),
+              ElementsAre(HasSubstr("warning: \"0.0.0.0/0\" is everyone"), HasSubstr("warning: \"::/0\" is everyone")));
 }
 
 TEST(Load, control_characters_in_values_are_refused) {

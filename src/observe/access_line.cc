@@ -154,6 +154,13 @@ void format_access_line(const AccessRecord& record, const std::vector<std::strin
     append_address(R"(,"peer":")", record.peer, to);
   }
   append_text(R"(,"client_from":")", record.client_from, to);
+  if (record.proxy != nullptr) {
+    if (record.proxy_is_unix)
+      to += R"(,"proxy":"unix")";
+    else
+      append_address(R"(,"proxy":")", *record.proxy, to);
+  }
+  append_text(R"(,"unique_id":")", record.unique_id, to);
   append_request(record, log_query, to);
   if (record.status != 0) {
     to += R"(,"status":)";

@@ -22,7 +22,10 @@ struct AccessRecord {
   std::string_view request_id;
   IpAddress client, peer;
   bool peer_is_unix = false;
-  std::string_view client_from;                             // "connection", or the header that named the client
+  std::string_view client_from;      // "connection", "proxy-protocol", or the header that named the client
+  const IpAddress* proxy = nullptr;  // the socket's peer, when its PROXY protocol header named `peer`
+  bool proxy_is_unix = false;
+  std::string_view unique_id;                               // of that header
   std::string_view scheme, host, method, target, protocol;  // protocol: "HTTP/1.1", "HTTP/2"
   uint16_t status = 0;
   uint64_t bytes_in = 0, bytes_out = 0;  // body octets

@@ -84,6 +84,19 @@ TEST(AccessLine, LeavesOutWhatIsAbsent) {
 }
 
 // A wrong leap day would make logs of two machines impossible to line up.
+// Behind a load balancer both are needed: who the client is, and which machine said so.
+TEST(AccessLine, NamesTheProxyThatSpokeForThePeer) {
+  AccessRecord record = full_record();
+  EXPECT_FALSE(json::parse(line_of(record)).contains("proxy"));
+  const IpAddress balancer = IpAddress::v4(0x0a000002);
+  record.proxy = &balancer;
+  record.unique_id = "7F000001:C738";
+  EXPECT_EQ(json::parse(line_of(record))["proxy"], "10.0.0.2");
+  EXPECT_EQ(json::parse(line_of(record))["unique_id"], "7F000001:C738");
+  record.proxy_is_unix = true;
+  EXPECT_EQ(json::parse(line_of(record))["proxy"], "unix");
+}
+
 TEST(AccessLine, TimesAgreeWithTheCalendar) {
   AccessRecord record;
   for (int64_t seconds = 0; seconds < 7'000'000'000; seconds += 86'400 * 13 + 4'567) {

@@ -152,6 +152,10 @@ net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned) {
   ClientConnection& connection = *owned;
   const Worker& worker = connection.worker;
   const BoundListener& bound = connection.listener;
+  if (bound.listener.proxy_protocol.any()) {
+    const bool introduced = co_await read_proxy_header(connection);
+    if (!introduced) co_return;
+  }
   connection.signal.set_deadline_in(worker.config().timeouts.handshake);
   bool tls = bound.listener.tls;
   if (tls && bound.listener.plain_too) {

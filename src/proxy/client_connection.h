@@ -1,4 +1,4 @@
-// A client's connection from accept to close: first octets, TLS, then HTTP/1 or HTTP/2.
+// A client's connection from accept to close: PROXY header, first octets, TLS, then HTTP/1 or HTTP/2.
 #pragma once
 
 #include <memory>
@@ -47,6 +47,9 @@ struct ClientConnection : FromObjectMemory {
   net::Task<void> linger();
 };
 
+// The header that a listener with proxy_protocol begins with: read, applied to the connection's facts, and not an octet
+// more taken from the socket. False: there is no valid one from a peer that may send it, and the log says so.
+net::Task<bool> read_proxy_header(ClientConnection& connection);
 // The flow of one accepted connection.
 net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned);
 // The protocol flows; they end when the connection is to be closed.

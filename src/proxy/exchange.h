@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -20,6 +21,14 @@ namespace lintel::proxy {
 
 class Worker;
 
+// A proxy that spoke the PROXY protocol for the client: the socket's peer.
+struct SpokeForClient {
+  IpAddress address;
+  bool is_unix = false;
+  bool replaced_peer = false;  // it named a client; else it is the peer itself
+  std::string unique_id;       // that it gave the connection, "" = none
+};
+
 // What a client connection knows about itself; lives as long as the connection.
 struct ConnectionContext {
   forwarded::ConnectionFacts facts;
@@ -27,7 +36,8 @@ struct ConnectionContext {
   std::string_view tls_version, tls_cipher;  // static
   std::string sni;
   bool tls_resumed = false;
-  std::string_view protocol;  // "HTTP/1.1" or "HTTP/2", for the log
+  std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
+  std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
 };
 
 class Exchange {

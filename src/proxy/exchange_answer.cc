@@ -237,6 +237,12 @@ void Exchange::log() {
   record.peer = connection_.facts.peer;
   record.peer_is_unix = connection_.facts.peer_is_unix;
   record.client_from = identity_.client_from;
+  if (const SpokeForClient* proxy = connection_.proxy.get(); proxy != nullptr) {
+    record.proxy = proxy->replaced_peer ? &proxy->address : nullptr;
+    if (proxy->replaced_peer && record.client_from == "connection") record.client_from = "proxy-protocol";
+    record.proxy_is_unix = proxy->is_unix;
+    record.unique_id = proxy->unique_id;
+  }
   record.scheme = identity_.https ? "https" : "http";
   record.host = identity_.host.empty() ? head_.host : identity_.host;
   record.method = head_.method;

@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/log.h"
 #include "config/config.h"
 #include "net/blocking.h"
 #include "net/listener.h"
@@ -75,6 +76,8 @@ class Worker {
   bool stopping() const noexcept { return stopping_; }
   // Connections that want to hear of the graceful stop.
   StopHook*& stop_hooks() noexcept { return stop_hooks_; }
+  // Of the lines about PROXY headers.
+  log::Throttle& proxy_header_lines() noexcept { return proxy_header_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
   void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
@@ -101,6 +104,7 @@ class Worker {
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> listeners_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  log::Throttle proxy_header_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
   bool log_enabled_ = false;

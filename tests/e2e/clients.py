@@ -56,10 +56,10 @@ def tls_client_context(ca_file=None, alpn=("http/1.1",), minimum=ssl.TLSVersion.
 
 
 class RawClient:
-    """One connection. `tls` is False, True (unverified) or an ssl.SSLContext."""
+    """One connection. `tls` is False, True (unverified) or an ssl.SSLContext; `preface` is sent before it begins."""
 
     def __init__(self, port=None, *, host="127.0.0.1", tls=False, sni="app.test", unix_path=None, timeout=TIMEOUT_S,
-                 receive_buffer=None, session=None, source=None):
+                 receive_buffer=None, session=None, source=None, preface=b""):
         family = socket.AF_UNIX if unix_path else socket.AF_INET6 if ":" in host else socket.AF_INET
         raw = socket.socket(family)
         raw.settimeout(timeout)
@@ -72,6 +72,7 @@ class RawClient:
             if not unix_path:
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.raw_socket = raw
+            raw.sendall(preface)
             if tls:
                 context = tls if isinstance(tls, ssl.SSLContext) else tls_client_context()
                 raw = context.wrap_socket(raw, server_hostname=sni, session=session)
