@@ -199,6 +199,28 @@ class Accepted(ProxyProtocolCase):
             self.assertEqual((answered.status, answered.get("location")[:8]), (308, "https://"))
 
 
+class WithTrustRules(ProxyProtocolCase):
+    """A load balancer's PROXY header in front, a CDN's header fields behind it."""
+
+    process_options = {"trust": [{"peers": ["203.0.113.0/24"], "source": "x-forwarded", "accept": ["for", "proto"]}]}
+
+    def test_rules_look_at_the_peer_that_the_header_names(self):
+        fields = [("X-Forwarded-For", "6.6.6.6, 192.0.2.44"), ("X-Forwarded-Proto", "https")]
+        for preface, client, scheme in ((v1("203.0.113.9"), "192.0.2.44", "https"), (v2("203.0.113.9"), "192.0.2.44", "https"),
+                                        (v1("198.51.100.7"), "198.51.100.7", "http"), (LOCAL, "127.0.0.1", "http"),
+                                        (v2("198.51.100.7", extensions=TLS), "198.51.100.7", "https")):
+            with self.subTest(preface=preface):
+                self.assertEqual(self.ask(preface, "/trusted", headers=fields).status, 200)
+                self.assertEqual(self.client_seen(), [client])
+                self.assertEqual(self.origin.requests[-1].get("x-forwarded-proto"), scheme)
+        line = self.lintel.wait_log(lambda line: line.get("target") == "/trusted")
+        self.assertEqual((line["client"], line["peer"], line["proxy"]), ("192.0.2.44", "203.0.113.9", "127.0.0.1"))
+
+    def test_the_load_balancer_itself_is_not_trusted_by_a_rule_for_the_cdn(self):
+        answered = self.ask(v1("198.51.100.7"), "/inside/", headers=[("X-Forwarded-For", "203.0.113.9")])
+        self.assertEqual(answered.status, 403)
+
+
 class Refused(ProxyProtocolCase):
     def assert_refused(self, octets, *complaint, port=None, **options):
         """Closed, nothing answered, one line in the log, nothing at the app."""
