@@ -1,5 +1,6 @@
 // What an identity costs. Goals: a direct client 150 ns, a chain of three with 1,000 trusted ranges 400 ns, and no heap
-// allocation in either. Run with: cmake --build --preset release --target forwarded_bench && build/release/forwarded_bench
+// allocation in either. Run with: cmake --build --preset release --target forwarded_bench &&
+// build/release/forwarded_bench
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -35,12 +36,18 @@ std::vector<Rule> rules_with(size_t ranges, const char* source) {
 
 // As a browser's request comes through the proxy: twelve fields.
 void browser_fields(http::FieldList& fields, Arena& arena, bool forwarded, const char* source) {
-  for (const auto& [name, value] :
-       {std::pair{"Host", "app.example.com"}, {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko Firefox"},
-        {"Accept", "text/html,application/xhtml+xml"}, {"Accept-Language", "en-US,en;q=0.5"},
-        {"Accept-Encoding", "gzip, deflate, br"}, {"Referer", "https://app.example.com/"}, {"Cookie", "session=abcdef"},
-        {"Upgrade-Insecure-Requests", "1"}, {"Sec-Fetch-Dest", "document"}, {"Sec-Fetch-Mode", "navigate"},
-        {"Sec-Fetch-Site", "same-origin"}, {"Priority", "u=0, i"}})
+  for (const auto& [name, value] : {std::pair{"Host", "app.example.com"},
+                                    {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko Firefox"},
+                                    {"Accept", "text/html,application/xhtml+xml"},
+                                    {"Accept-Language", "en-US,en;q=0.5"},
+                                    {"Accept-Encoding", "gzip, deflate, br"},
+                                    {"Referer", "https://app.example.com/"},
+                                    {"Cookie", "session=abcdef"},
+                                    {"Upgrade-Insecure-Requests", "1"},
+                                    {"Sec-Fetch-Dest", "document"},
+                                    {"Sec-Fetch-Mode", "navigate"},
+                                    {"Sec-Fetch-Site", "same-origin"},
+                                    {"Priority", "u=0, i"}})
     fields.push(arena, {name, value, http::field_id(name)});
   if (!forwarded) return;
   if (std::string_view(source) == "forwarded") {
@@ -72,8 +79,7 @@ void run(benchmark::State& state, const char* peer, bool forwarded, size_t range
   if (decide(find_rule(rules, facts), facts, request, {}, arena).identity.client !=
       *IpAddress::parse(forwarded ? "203.0.113.9" : peer))
     state.SkipWithError("wrong client");
-  state.counters["allocations"] =
-      static_cast<double>(allocations - before) / static_cast<double>(state.iterations());
+  state.counters["allocations"] = static_cast<double>(allocations - before) / static_cast<double>(state.iterations());
 }
 
 void direct(benchmark::State& state) { run(state, "203.0.113.9", false, 0, "none"); }

@@ -1,5 +1,5 @@
-// The trust engine: what an untrusted peer sends changes nothing, and what a trusted one sends is refused or comes out as
-// one clean value. The input is header lines ("Name: value\n"); its first octet chooses the rule.
+// The trust engine: what an untrusted peer sends changes nothing, and what a trusted one sends is refused or comes out
+// as one clean value. The input is header lines ("Name: value\n"); its first octet chooses the rule.
 #include <cstdint>
 #include <string>
 #include <vector>

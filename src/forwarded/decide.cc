@@ -157,7 +157,7 @@ class Decider {
   ErrorCode walk(size_t entries, const NodeAt& node_at, const TextAt& text_at, std::string_view field, size_t& at) {
     Identity& identity = decision_.identity;
     if (entries == 0) {
-      note("no entry in the chain: the client is the peer");
+      if (rule_->client_header.empty() && rule_->accept.client) note("no entry in the chain: the client is the peer");
       return ErrorCode::none;
     }
     const size_t last = rule_->hops == 0 ? 0 : entries - rule_->hops;  // the leftmost entry that may be reached

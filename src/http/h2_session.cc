@@ -234,10 +234,11 @@ Result<StreamId> H2Session::submit_request(std::string_view method, std::string_
   return id;
 }
 
-bool H2Session::can_open() const noexcept {
+bool H2Session::can_open(size_t promised) const noexcept {
   const Impl& me = *impl_;
   return !me.server && me.failed == ErrorCode::none && !me.goaway_seen && !me.going_away &&
-         me.streams.size() < nghttp2_session_get_remote_settings(me.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+         me.streams.size() + promised <
+             nghttp2_session_get_remote_settings(me.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
          nghttp2_session_check_request_allowed(me.session) != 0;
 }
 

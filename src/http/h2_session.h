@@ -112,7 +112,8 @@ class H2Session {
   Result<StreamId> submit_request(std::string_view method, std::string_view scheme, std::string_view authority,
                                   std::string_view path, std::string_view protocol, const FieldList& fields,
                                   bool end_stream);
-  bool can_open() const noexcept;
+  // Is there room for one stream more than `promised`, which the caller has given away and not opened yet?
+  bool can_open(size_t promised = 0) const noexcept;
   bool peer_allows_extended_connect() const noexcept;
 
   // --- both

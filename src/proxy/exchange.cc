@@ -344,9 +344,8 @@ bool Exchange::may_retry(size_t attempt) {
   if (outcome_ == ErrorCode::none || !facts(outcome_).retryable || bytes_in_ != 0) return false;
   if (worker_.gate() != nullptr && (endpoints_ == nullptr || endpoints_->empty())) return may_ask_gate_again(attempt);
   if (upstream_ != nullptr) {
-    // Several that waited may be given a connection that has room for one: each round at least one of them gets
-    // through.
-    if (!upstream_->request_sent()) return attempt < limits::h2_concurrent_streams_count;
+    // The app took its place back (GOAWAY, a lower limit in SETTINGS) before the request was sent.
+    if (!upstream_->request_sent()) return attempt < limits::upstream_places_count;
     const bool stale =
         upstream_->reused() && !upstream_->any_response_octet() && outcome_ == ErrorCode::upstream_closed;
     return attempt == 1 && stale && http::is_replayable(head_.method_id) && head_.framing == http::Framing::none;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/limits.h"
 #include "proxy/upstream_pool.h"
@@ -173,14 +174,22 @@ void H2Upstream::note_unanswered(TimeMs opened_ms) {
 H2UpstreamStream::H2UpstreamStream(H2Upstream& owner, net::Signal& signal, bool reused)
     : owner_(owner), signal_(signal), opened_ms_(owner.reactor_.now_ms()), reused_(reused) {
   owner_.streams_.push_back(this);
+  ++owner_.promised_;
+}
+
+void H2UpstreamStream::give_up_place() noexcept {
+  if (!std::exchange(promised_, false)) return;
+  --owner_.promised_;
 }
 
 H2UpstreamStream::~H2UpstreamStream() {
+  give_up_place();
   std::erase(owner_.streams_, this);
   if (owner_.streams_.empty()) owner_.signal_.notify();
 }
 
 void H2UpstreamStream::send_request(const UpstreamRequest& request) {
+  give_up_place();
   http::FieldList fields;
   connect_ = !request.protocol.empty();
   for (const http::Field& field : request.fields) {

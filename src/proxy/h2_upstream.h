@@ -22,14 +22,16 @@ class H2Upstream {
   ~H2Upstream();
   void start();
   // Until the app's SETTINGS have come only the first stream is safe: they may allow no second one.
-  bool can_open() const { return !ended_ && !silent_ && session_.can_open() && (settings_seen_ || streams_.empty()); }
+  bool can_open() const {
+    return !ended_ && !silent_ && session_.can_open(promised_) && (settings_seen_ || streams_.empty());
+  }
   bool cold() const noexcept { return !ended_ && !settings_seen_; }
   bool ended() const noexcept { return ended_; }
   bool finished() const noexcept { return ended_ && streams_.empty(); }
   bool settings_seen() const noexcept { return settings_seen_; }
   bool allows_extended_connect() const { return session_.peer_allows_extended_connect(); }
-  // A stream for an exchange whose flow `owner` wakes, also when the peer's SETTINGS have come and when the connection
-  // has ended. Owned by the exchange (finish()).
+  // A stream, with its place among those that the peer allows, for an exchange whose flow `owner` wakes, also when the
+  // peer's SETTINGS have come and when the connection has ended. Owned by the exchange (finish()).
   H2UpstreamStream* open_stream(net::Signal& owner);
 
  private:
@@ -60,6 +62,7 @@ class H2Upstream {
   std::vector<http::H2Event> batch_;
   TimeMs heard_ms_ = 0;  // when the last octets came
   bool silent_ = false;  // it let a request wait and has said nothing since: no more are risked on it
+  size_t promised_ = 0;  // streams given out whose request has not been sent
   bool used_ = false;
   bool settings_seen_ = false;
   bool ended_ = false;
@@ -89,6 +92,7 @@ class H2UpstreamStream final : public UpstreamSide {
 
  private:
   friend class H2Upstream;
+  void give_up_place() noexcept;
   H2Upstream& owner_;
   net::Signal& signal_;
   http::StreamId id_ = 0;
@@ -102,6 +106,7 @@ class H2UpstreamStream final : public UpstreamSide {
   size_t handed_out_ = 0;  // of body_, taken back at the next call
   ErrorCode error_ = ErrorCode::none;
   bool reused_;
+  bool promised_ = true;
   bool connect_ = false;
   bool request_complete_ = false;
   bool head_seen_ = false;
