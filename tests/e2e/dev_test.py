@@ -31,19 +31,20 @@ class Answer:
 
 
 class Dev:
-    """A running `lintel dev` with a home of its own. `app` is what stands behind "--"."""
+    """A running `lintel dev` with a home of its own. `app` is what stands behind "--"; `data` holds the CA."""
 
-    def __init__(self, test, *app, options=(), cwd=None, env=None, port=None, tty=False):
+    def __init__(self, test, *app, options=(), cwd=None, env=None, port=None, tty=False, data=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-dev-"))
         test.addCleanup(shutil.rmtree, self.folder, True)
         # The label that lintel makes of the folder's name (dev::dns_label): mkdtemp may end it with "_".
         self.name = re.sub("[^a-z0-9]+", "-", self.folder.name.lower()).strip("-")
         self.port = port or free_port()
-        self.root = self.folder / "data/lintel/ca/root.pem"
+        data = data or self.folder / "data"
+        self.root = data / "lintel/ca/root.pem"
         self.output_path = self.folder / "output.log"
         environment = {key: value for key, value in os.environ.items()
                        if not key.startswith(("LINTEL_", "SUDO_")) and key not in ("PORT", "HOST", "FLASK_RUN_PORT")}
-        environment.update(HOME=str(self.folder), XDG_DATA_HOME=str(self.folder / "data"), NO_COLOR="1",
+        environment.update(HOME=str(self.folder), XDG_DATA_HOME=str(data), NO_COLOR="1",
                            XDG_STATE_HOME=str(self.folder / "state"), XDG_CACHE_HOME=str(self.folder / "cache"),
                            PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1", **(env or {}))
         command = [LINTEL, "dev", "--port", str(self.port), *options, *(["--", *app] if app else [])]

@@ -1,0 +1,91 @@
+"""The story of examples/flask-oidc in a real browser: a provider that redirects to the registered https address only,
+and an app that learns, or does not, that it is on https."""
+import http.client
+import re
+import urllib.parse
+
+from browser import Driver, trust
+from story import *
+
+MARK = "# The line that Lintel names goes here."
+PROXY_FIX = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)"
+
+
+class SignIn(StoryTestCase):
+    EXAMPLE = "flask-oidc"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.driver = Driver(cls.folder)
+        cls.addClassCleanup(cls.driver.stop)
+        trust(cls.driver.home, cls.root)
+        cls.driver.start()
+
+    def setUp(self):
+        self.driver.forget()
+        self.provider_port = free_port()
+        self.environment["ISSUER"] = f"http://localhost:{self.provider_port}"
+        folder = self.copy_example()
+        self.start(["node", "provider.mjs"], folder, self.provider_port,
+                   {"PROVIDER_PORT": str(self.provider_port), "REDIRECT_URI": f"{self.url}/callback"})
+
+    def app(self, line=MARK):
+        return [PYTHON, "app.py"], self.copy_example(("app.py", MARK, line))
+
+    def begin_sign_in(self):
+        """Clicks "Sign in"; returns when the provider's page is there."""
+        self.driver.open(self.url + "/")
+        self.assertIn("Not signed in", self.driver.text())
+        self.driver.click("sign-in")
+        wait_until(lambda: self.driver.run("return location.port") == str(self.provider_port), "the provider's page", PATIENCE)
+
+    def assert_refused(self):
+        self.assertEqual(self.driver.title(), "Sign-in refused")
+        self.assertEqual(self.shown("error"), "invalid_redirect_uri")
+        self.assertEqual(self.shown("asked"), f"http://{self.host}:{self.port}/callback")
+        self.assertEqual(self.shown("registered"), f"{self.url}/callback")
+
+    def shown(self, element_id):
+        return self.driver.run(f"return document.getElementById('{element_id}').innerText")
+
+    def assert_signs_in(self):
+        self.begin_sign_in()
+        self.driver.click("continue")
+        wait_until(lambda: self.driver.run("return location.href") == self.url + "/", "the app's page", PATIENCE)
+        self.assertIn("Signed in as Ada Lovelace", self.driver.text())
+        self.assertEqual(self.shown("base"), self.url + "/")
+        self.assertIn(self.shown("client"), ("127.0.0.1", "::1"))
+        self.assertTrue(self.driver.cookies()["session"]["secure"])
+
+    def test_behind_a_plain_proxy_the_sign_in_is_refused(self):
+        self.behind_plain_proxy(*self.app())
+        self.begin_sign_in()
+        self.assert_refused()
+
+    def test_lintel_names_cause_and_line_before_the_redirect_is_sent_on(self):
+        """redirect_uri itself stays as the app wrote it: changed, the code exchange would fail later and less clearly."""
+        dev = self.behind_lintel(*self.app())
+        redirect = dev.curl("/login", name=self.host)
+        finding = dev.output()  # as it is when the redirect has arrived
+        self.assertEqual(redirect.status, 302)
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(redirect.headers["location"]).query)
+        self.assertEqual(query["redirect_uri"], [f"http://{self.host}:{self.port}/callback"])
+        self.assertIn(f"asked to come back to http://{self.host}:{self.port}/callback", finding)
+        self.assertIn("ProxyFix(app.wsgi_app, x_for=1, x_proto=1)", finding)
+
+    def test_the_browser_is_refused_as_well_and_the_finding_is_there_by_then(self):
+        dev = self.behind_lintel(*self.app())
+        self.begin_sign_in()
+        self.assertRegex(dev.output(), r"redirect_uri|come back to http://")
+        self.assert_refused()
+        self.assertEqual(len(re.findall("come back to", dev.output())), 1, dev.output())
+
+    def test_with_the_line_it_works(self):
+        dev = self.behind_lintel(*self.app(PROXY_FIX))
+        self.assert_signs_in()
+        self.assertNotIn("fix:", dev.output(), "an app that is right gives no finding")
+
+
+if __name__ == "__main__":
+    unittest.main()
