@@ -155,7 +155,8 @@ inline constexpr uint32_t app_leftover_stop_ms = 2'000;  // the same for process
 inline constexpr uint32_t dev_stop_ms = 500;             // for what is under way when the app or the user has ended
 inline constexpr size_t certificate_bundle_bytes = 16 * 1024 * 1024;
 inline constexpr size_t remembered_projects_count = 1'000;
-inline constexpr size_t findings_count = 64;       // causes remembered, so that each is printed once
-inline constexpr unsigned port_tries_count = 100;  // beyond 8443
+inline constexpr size_t findings_count = 64;              // causes remembered, so that each is printed once
+inline constexpr size_t observed_body_bytes = 16 * 1024;  // of a refusal's body, where a finding looks for the reason
+inline constexpr unsigned port_tries_count = 100;         // beyond 8443
 
 }  // namespace lintel::limits

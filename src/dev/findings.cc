@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "dev/form_findings.h"
 #include "http/authority.h"
 #include "http/cookie.h"
 #include "http/headers.h"
@@ -102,6 +103,7 @@ void LiveFindings::answer(const proxy::AnswerSeen& seen) {
               "send it in production only"});
   }
   if (is_redirect(seen.response->status) && !location.empty()) look_at_location(seen, location);
+  look_at_sign_in(seen);
   look_for_loop(seen, is_redirect(seen.response->status) ? location : std::string_view{});
 }
 
@@ -137,6 +139,27 @@ void LiveFindings::look_at_cookie(const proxy::AnswerSeen& seen, std::string_vie
           fmt::format("{} sets the cookie {} without Secure: a browser would send it over plain http too (added here)",
                       log::escape(seen.target), name),
           "SESSION_COOKIE_SECURE = True in Flask and Django; cookie: { secure: true } in Express"});
+}
+
+void LiveFindings::look_at_sign_in(const proxy::AnswerSeen& seen) {
+  if (!is_sign_in_without_cookie(seen)) return;
+  report(
+      {"secure-cookie-suppressed", "secure-cookie-suppressed",
+       fmt::format("{} {} looks like a sign-in and is answered with a redirect and no cookie: a session whose cookie "
+                   "is to be Secure leaves it out, without a word, when the app does not know that it is on https",
+                   log::escape(seen.method), log::escape(seen.target)),
+       scheme_fix(*seen.response)});
+}
+
+bool LiveFindings::wants_body(const proxy::AnswerSeen& seen) { return may_be_refused_origin(seen); }
+
+void LiveFindings::body(const proxy::AnswerSeen& seen, std::string_view octets) {
+  const OriginRefusal* refusal = find_origin_refusal(octets);
+  if (refusal == nullptr) return;
+  report({"csrf-origin", "csrf-origin",
+          fmt::format("{} {} comes from a page of https://{} itself and is refused: {}", log::escape(seen.method),
+                      log::escape(seen.target), log::escape(seen.host), refusal->reason),
+          std::string(refusal->fix)});
 }
 
 void LiveFindings::look_for_loop(const proxy::AnswerSeen& seen, std::string_view location) {

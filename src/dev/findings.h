@@ -25,12 +25,15 @@ class LiveFindings final : public proxy::AnswerObserver {
   // `sink` is called once per cause, on the reactor's thread, before the answer is sent on.
   explicit LiveFindings(std::function<void(const Finding&)> sink) : sink_(std::move(sink)) {}
   void answer(const proxy::AnswerSeen& seen) override;
+  bool wants_body(const proxy::AnswerSeen& seen) override;
+  void body(const proxy::AnswerSeen& seen, std::string_view octets) override;
   // Something that was seen elsewhere.
   void report(Finding finding);
 
  private:
   void look_at_location(const proxy::AnswerSeen& seen, std::string_view location);
   void look_at_cookie(const proxy::AnswerSeen& seen, std::string_view set_cookie);
+  void look_at_sign_in(const proxy::AnswerSeen& seen);
   void look_for_loop(const proxy::AnswerSeen& seen, std::string_view location);
   std::function<void(const Finding&)> sink_;
   std::set<std::string> reported_;  // at most limits::findings_count

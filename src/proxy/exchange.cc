@@ -203,9 +203,11 @@ bool Exchange::pump_response() {
       case UpstreamEvent::Kind::data:
         bytes_out_ += event.data.size();
         turn_octets_ += event.data.size();
+        if (body_observed_) observe_body(event.data, false);
         client_.send_body(event.data);
         break;
       case UpstreamEvent::Kind::end:
+        if (body_observed_) observe_body({}, true);
         client_.send_end(tunnel_ ? nullptr : clean_trailers(upstream_->response_trailers(arena_)));
         response_done_ = true;
         break;
@@ -243,7 +245,9 @@ void Exchange::take_answer_head() {
   if (worker_.log_enabled()) first_byte_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - started_us_);
   continue_at_ms_ = 0;
   if (AnswerObserver* observer = worker_.observer(); observer != nullptr) {
-    observer->answer({head_.method, head_.target, identity_.host, identity_.port, identity_.https, &head});
+    const AnswerSeen seen = answer_seen(&head);
+    observer->answer(seen);
+    body_observed_ = observer->wants_body(seen);
   }
   http::FieldList fields;
   if (head.status == 101) {
@@ -268,6 +272,23 @@ void Exchange::take_answer_head() {
     upstream_->begin_tunnel();
     yield_ = true;  // the client's first octets may have come right behind its request
   }
+}
+
+AnswerSeen Exchange::answer_seen(const http::ResponseHead* response) const {
+  return {.method = head_.method,
+          .target = head_.target,
+          .host = identity_.host,
+          .port = identity_.port,
+          .https = identity_.https,
+          .response = response,
+          .request_fields = &head_.fields};
+}
+
+void Exchange::observe_body(std::string_view octets, bool last) {
+  observed_body_ += octets.substr(0, limits::observed_body_bytes - observed_body_.size());
+  if (!last && observed_body_.size() < limits::observed_body_bytes) return;
+  body_observed_ = false;
+  worker_.observer()->body(answer_seen(nullptr), observed_body_);
 }
 
 // Is this 101 the answer to what was asked? An upgrade nobody asked for would leave HTTP behind the proxy's back.

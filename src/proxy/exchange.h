@@ -13,6 +13,7 @@
 #include "http/message.h"
 #include "net/task.h"
 #include "observe/access_log.h"
+#include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
 #include "proxy/upstream_pool.h"
@@ -82,6 +83,8 @@ class Exchange {
   bool pump_response();
   void take_informational();
   void take_answer_head();
+  AnswerSeen answer_seen(const http::ResponseHead* response) const;
+  void observe_body(std::string_view octets, bool last);
   ErrorCode check_upgrade_answer(const http::ResponseHead& head) const;
   uint32_t patience_ms() const noexcept;
   bool client_takes_some();
@@ -147,6 +150,8 @@ class Exchange {
   bool upstream_reused_ = false;
   bool continue_sent_ = false;
   bool yield_ = false;
+  bool body_observed_ = false;  // the observer wants to see the beginning of the answer's body
+  std::string observed_body_;   // of it, what has come
 };
 
 }  // namespace lintel::proxy

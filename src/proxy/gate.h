@@ -53,11 +53,17 @@ struct AnswerSeen {
   uint16_t port = 0;                      // the client's
   bool https = false;
   const http::ResponseHead* response = nullptr;
+  const http::FieldList* request_fields = nullptr;  // as the client sent them
 };
 class AnswerObserver {
  public:
   virtual ~AnswerObserver() = default;
   virtual void answer(const AnswerSeen& seen) = 0;
+  // Asked right after answer(): shall body() be called for this answer?
+  virtual bool wants_body(const AnswerSeen& seen) = 0;
+  // The beginning of the answer's body, up to limits::observed_body_bytes of it, as far as it came; its last octets may
+  // have been sent on already. `seen` is without the response.
+  virtual void body(const AnswerSeen& seen, std::string_view octets) = 0;
 };
 
 }  // namespace lintel::proxy
