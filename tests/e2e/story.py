@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 import ssl
@@ -15,6 +16,7 @@ from lintel_test import LINTEL, ROOT, end_process, free_port, wait_until
 
 EXAMPLES = ROOT / "examples"
 NODE_MODULES = ROOT / "tests/node/node_modules"
+MARK = re.compile("^(#|//) The line that Lintel names goes here[.]$", re.MULTILINE)
 BARE_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -72,15 +74,15 @@ class StoryTestCase(unittest.TestCase):
         cls.port = free_port()
         cls.url = f"https://{cls.host}:{cls.port}"
 
-    def copy_example(self, *changes):
-        """The example's folder, with each (old, new) of `changes` applied to its app."""
+    def copy_example(self, file=None, fix=None):
+        """The example's folder, with `fix` in place of the comment in `file` that marks where it goes."""
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.EXAMPLE}-", dir=self.folder))
         shutil.copytree(EXAMPLES / self.EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
         (folder / "node_modules").symlink_to(NODE_MODULES)
-        for file, old, new in changes:
+        if fix:
             source = (folder / file).read_text()
-            self.assertEqual(source.count(old), 1, f"{old!r} in {file}")
-            (folder / file).write_text(source.replace(old, new))
+            self.assertEqual(len(MARK.findall(source)), 1, f"the mark in {file}")
+            (folder / file).write_text(MARK.sub(lambda _: fix, source))
         return folder
 
     def start(self, command, folder, port, env=None):
@@ -98,15 +100,15 @@ class StoryTestCase(unittest.TestCase):
         wait_until(up, f"{command} to listen", PATIENCE)
         return process
 
-    def behind_plain_proxy(self, command, folder, env=None):
-        app_port = free_port()
-        self.start(command, folder, app_port, env)
+    def behind_plain_proxy(self, command, folder, app_port=None):
+        app_port = app_port or free_port()
+        self.start(command, folder, app_port)
         proxy = PlainProxy(self.port, self.folder / f"{self.host}.pem", self.folder / f"{self.host}-key.pem", app_port)
         self.addCleanup(proxy.stop)
 
-    def behind_lintel(self, command, folder, env=None):
+    def behind_lintel(self, command, folder):
         dev = Dev(self, *command, options=["--name", self.EXAMPLE], cwd=folder, port=self.port,
-                  data=self.data, env={**self.environment, **(env or {})})
+                  data=self.data, env=self.environment)
         dev.wait_for("forwarding to")
         return dev
 

@@ -7,7 +7,6 @@ import urllib.parse
 from browser import Driver, trust
 from story import *
 
-MARK = "# The line that Lintel names goes here."
 PROXY_FIX = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)"
 
 
@@ -30,8 +29,8 @@ class SignIn(StoryTestCase):
         self.start(["node", "provider.mjs"], folder, self.provider_port,
                    {"PROVIDER_PORT": str(self.provider_port), "REDIRECT_URI": f"{self.url}/callback"})
 
-    def app(self, line=MARK):
-        return [PYTHON, "app.py"], self.copy_example(("app.py", MARK, line))
+    def app(self, fix=None):
+        return [PYTHON, "app.py"], self.copy_example("app.py", fix)
 
     def begin_sign_in(self):
         """Clicks "Sign in"; returns when the provider's page is there."""
