@@ -185,6 +185,17 @@ def stop_process(process):
             stream.close()
 
 
+def trust_rules(name):
+    """1,000 trusted ranges: this machine, 10/8, and single addresses."""
+    peers = ["127.0.0.1", "10.0.0.0/8"] + [f"172.16.{i // 256}.{i % 256}" for i in range(998)]
+    if name == "lintel":
+        return "[[trust]]\npeers = [" + ", ".join(f'"{peer}"' for peer in peers) + ']\nsource = "x-forwarded"\n\n'
+    if name == "nginx":
+        return "".join(f"  set_real_ip_from {peer};\n" for peer in peers) + \
+            "  real_ip_header X-Forwarded-For;\n  real_ip_recursive on;\n"
+    raise BenchError(f"{name} has no such rules here")
+
+
 class Proxy:
     """One running proxy. http and https are its ports on 127.0.0.1."""
 
@@ -215,6 +226,7 @@ class Proxy:
             # For speed nobody should close connections in the middle; under attack everybody keeps its own default.
             "KEEPALIVE_REQUESTS": 1000 if purpose == "attacks" else 1_000_000_000,
         }
+        values["TRUST"] = trust_rules(self.name) if purpose == "trust" else ""
         text = (HERE / "peers" / template).read_text(encoding="utf-8")
         for key, value in values.items():
             text = text.replace(f"@{key}@", str(value))

@@ -18,6 +18,8 @@ class Row:
     goal: float | None       # Lintel's value over the best peer's; None: shown, not judged
     fresh: bool = False      # measure() starts its own proxy
     lintel_only: bool = False
+    only: tuple = ()         # the proxies that can do it; (): all
+    purpose: str = "bench"   # which configuration they run
     most_runs: int = 99      # memory hardly varies and takes long
     digits: int = 1
     note: str = ""
@@ -73,6 +75,14 @@ def http1(context, proxy):
     url = f"http://localhost:{proxy.http}/"
     context.warm(proxy, lambda: load.wrk(context.env, url, 64, 1))
     return per_request_us(context, proxy, lambda: load.wrk(context.env, url, 64, context.seconds))
+
+
+def trusted_chain(context, proxy):
+    """The client behind three proxies: whoever is asked has to find it."""
+    url = f"http://localhost:{proxy.http}/"
+    fields = load.FIELDS + (("x-forwarded-for", "203.0.113.9, 10.1.2.3, 10.1.2.4"), ("x-forwarded-proto", "https"))
+    context.warm(proxy, lambda: load.wrk(context.env, url, 64, 1, fields))
+    return per_request_us(context, proxy, lambda: load.wrk(context.env, url, 64, context.seconds, fields))
 
 
 def https1(context, proxy):
@@ -219,6 +229,8 @@ ROWS = (
     Row("h1", "HTTP/1.1 keep-alive", "CPU µs/request", http1, 0.88, note="wrk, 64 connections"),
     Row("tls", "HTTPS, HTTP/1.1 keep-alive", "CPU µs/request", https1, 0.82, note="wrk, 64 connections"),
     Row("h2", "HTTPS, HTTP/2", "CPU µs/request", https2, 0.85, note="h2load, 16 connections × 8 streams"),
+    Row("trust", "HTTP/1.1, a chain of three, 1,000 trusted ranges", "CPU µs/request", trusted_chain, None,
+        only=("lintel", "nginx"), purpose="trust", note="wrk, 64 connections; nginx with real_ip_recursive"),
     Row("handshake", "full TLS 1.3 handshake", "CPU µs/handshake", lambda c, p: handshakes(c, p, False), 1.0, digits=0,
         note="P-256 certificate, X25519, no request"),
     Row("resume", "resumed TLS 1.3 handshake", "CPU µs/handshake", lambda c, p: handshakes(c, p, True), 1.0, digits=0,

@@ -59,7 +59,7 @@ def machine():
 
 def measure_row(row, names, context, runs):
     """({name: [value, …]}, {name: problem}); alternating: every proxy once, then every proxy again."""
-    names = [name for name in names if name == "lintel" or not row.lintel_only]
+    names = [name for name in names if (name == "lintel" or not row.lintel_only) and (not row.only or name in row.only)]
     running, values, problems = {}, {name: [] for name in names}, {}
 
     def attempt(name, action):
@@ -73,7 +73,7 @@ def measure_row(row, names, context, runs):
     try:
         if not row.fresh:
             for name in names:
-                running[name] = attempt(name, lambda: Proxy(name, context.env))
+                running[name] = attempt(name, lambda: Proxy(name, context.env, row.purpose))
         for run in range(min(runs, row.most_runs)):
             for name in names:
                 if name in problems:
