@@ -127,7 +127,10 @@ bool Exchange::redirected() {
   const bool to_canonical = !site_->canonical.empty() && identity_.host != site_->canonical;
   if (!to_https && !to_canonical) return false;
   const bool https = to_https || identity_.https;
-  const uint16_t port = to_https ? worker_.https_port() : identity_.port;
+  // Our https port is not one that a balancer's clients know: behind one at port 80, https is where they expect it.
+  const bool behind_proxy = rule_ != nullptr || connection_.proxy != nullptr;
+  const uint16_t https_port = behind_proxy && identity_.port == 80 ? default_port(true) : worker_.https_port();
+  const uint16_t port = to_https ? https_port : identity_.port;
   const std::string_view host = to_canonical ? std::string_view(site_->canonical) : identity_.host;
   fmt::memory_buffer location;
   fmt::format_to(std::back_inserter(location), "{}://{}", https ? "https" : "http", host);

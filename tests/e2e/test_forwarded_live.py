@@ -132,6 +132,11 @@ class Live(unittest.TestCase):
             self.assertEqual(self.ask(serve, "P", HOP, https_from(C), "/secret/x")[0], 200)
             self.assertEqual(self.ask(serve, "P", C, https_from(C), "/secret/x")[0], 308, "a stranger is on http")
             with self.connect(serve, "P", HOP) as sock:
+                sock.sendall(b"GET /a HTTP/1.1\r\nHost: app.ex\r\nX-Forwarded-Proto: http\r\nConnection: close\r\n\r\n")
+                text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+            # The balancer's clients know its ports, not the one that Lintel is bound to.
+            self.assertRegex(text, r"(?i)location: https://app\.ex/a\r\n")
+            with self.connect(serve, "P", HOP) as sock:
                 sock.sendall(("GET / HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in https_from(C)) +
                               "Connection: close\r\n\r\n").encode())
                 text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
