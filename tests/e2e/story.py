@@ -74,35 +74,38 @@ class StoryTestCase(unittest.TestCase):
         cls.port = free_port()
         cls.url = f"https://{cls.host}:{cls.port}"
 
-    def copy_example(self, file=None, fix=None):
+    @classmethod
+    def copy_example(cls, file=None, fix=None):
         """The example's folder, with `fix` in place of the comment in `file` that marks where it goes."""
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{self.EXAMPLE}-", dir=self.folder))
-        shutil.copytree(EXAMPLES / self.EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{cls.EXAMPLE}-", dir=cls.folder))
+        shutil.copytree(EXAMPLES / cls.EXAMPLE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
         (folder / "node_modules").symlink_to(NODE_MODULES)
         if fix:
             source = (folder / file).read_text()
-            self.assertEqual(len(MARK.findall(source)), 1, f"the mark in {file}")
-            (folder / file).write_text(MARK.sub(lambda _: fix, source))
+            source, count = MARK.subn(lambda _: fix, source)
+            if count != 1:
+                raise AssertionError(f"{count} marks in {file}")
+            (folder / file).write_text(source)
         return folder
 
-    def start(self, command, folder, port, env=None):
-        """A process of the test's own that listens on `port` of this machine."""
+    @classmethod
+    def start(cls, cleanup, command, folder, port, env=None):
+        """A process of the test's own that listens on `port` of this machine; `cleanup` will end it."""
         log = open(folder / "output.log", "wb")
-        self.addCleanup(log.close)
+        cleanup(log.close)
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                   env={**os.environ, **BARE_PYTHON, **self.environment, "PORT": str(port), **(env or {})})
-        self.addCleanup(end_process, process)
+                                   env={**os.environ, **BARE_PYTHON, **cls.environment, "PORT": str(port), **(env or {})})
+        cleanup(end_process, process)
 
         def up():
             if process.poll() is not None:
                 raise AssertionError(f"{command} ended:\n{(folder / 'output.log').read_text()}")
             return listens(port)
         wait_until(up, f"{command} to listen", PATIENCE)
-        return process
 
     def behind_plain_proxy(self, command, folder, app_port=None):
         app_port = app_port or free_port()
-        self.start(command, folder, app_port)
+        self.start(self.addCleanup, command, folder, app_port)
         proxy = PlainProxy(self.port, self.folder / f"{self.host}.pem", self.folder / f"{self.host}-key.pem", app_port)
         self.addCleanup(proxy.stop)
 

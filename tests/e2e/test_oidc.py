@@ -8,6 +8,7 @@ from browser import Driver, trust
 from story import *
 
 PROXY_FIX = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)"
+FORGED = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "6.6.6.6"}
 
 
 class SignIn(StoryTestCase):
@@ -20,14 +21,13 @@ class SignIn(StoryTestCase):
         cls.addClassCleanup(cls.driver.stop)
         trust(cls.driver.home, cls.root)
         cls.driver.start()
+        cls.provider_port = free_port()
+        cls.environment["ISSUER"] = f"http://localhost:{cls.provider_port}"
+        cls.start(cls.addClassCleanup, ["node", "provider.mjs"], cls.copy_example(), cls.provider_port,
+                  {"PROVIDER_PORT": str(cls.provider_port), "REDIRECT_URI": f"{cls.url}/callback"})
 
     def setUp(self):
         self.driver.forget()
-        self.provider_port = free_port()
-        self.environment["ISSUER"] = f"http://localhost:{self.provider_port}"
-        folder = self.copy_example()
-        self.start(["node", "provider.mjs"], folder, self.provider_port,
-                   {"PROVIDER_PORT": str(self.provider_port), "REDIRECT_URI": f"{self.url}/callback"})
 
     def app(self, fix=None):
         return [PYTHON, "app.py"], self.copy_example("app.py", fix)
@@ -84,6 +84,31 @@ class SignIn(StoryTestCase):
         dev = self.behind_lintel(*self.app(PROXY_FIX))
         self.assert_signs_in()
         self.assertNotIn("fix:", dev.output(), "an app that is right gives no finding")
+
+    def start_unprotected(self, fix):
+        port = free_port()
+        self.start(self.addCleanup, *self.app(fix), port)
+        return port
+
+    def pages(self, port, source, headers):
+        """What somebody at the address `source` gets who talks to the app itself: the first page, and where the sign-in is
+        asked to come back to."""
+        answers = []
+        for path in ("/", "/login"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE, source_address=(source, 0))
+            connection.request("GET", path, headers={"Host": f"{self.host}:{self.port}", **headers})
+            answer = connection.getresponse()
+            answers.append((answer.read().decode(), answer.getheader("Location", "")))
+            connection.close()
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(answers[1][1]).query)
+        self.assertIn("redirect_uri", query, answers)
+        return answers[0][0], query["redirect_uri"][0]
+
+    def test_werkzeugs_proxyfix_believes_everybody(self):
+        """127.0.0.2 stands for a neighbour who found the app's port: he chooses his address."""
+        page, redirect_uri = self.pages(self.start_unprotected(PROXY_FIX), "127.0.0.2", FORGED)
+        self.assertIn(">6.6.6.6<", page)
+        self.assertEqual(redirect_uri, f"{self.url}/callback")
 
 
 if __name__ == "__main__":
