@@ -23,7 +23,9 @@ BELOW = {
     "observe": {"base", "http"},
     "proxy": {"base", "http", "forwarded", "tls", "net", "config", "observe"},
 }
-BELOW["dev"] = BELOW["proxy"] | {"proxy"}
+# config for its toml.h: the doctor's data files are TOML.
+BELOW["doctor"] = {"base", "http", "forwarded", "tls", "net", "config"}
+BELOW["dev"] = BELOW["proxy"] | {"proxy", "doctor"}
 BELOW["cli"] = BELOW["dev"] | {"dev"}
 
 # Split, so that this file does not find itself.

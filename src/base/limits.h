@@ -156,7 +156,23 @@ inline constexpr uint32_t dev_stop_ms = 500;             // for what is under wa
 inline constexpr size_t certificate_bundle_bytes = 16 * 1024 * 1024;
 inline constexpr size_t remembered_projects_count = 1'000;
 inline constexpr size_t findings_count = 64;              // causes remembered, so that each is printed once
-inline constexpr size_t observed_body_bytes = 16 * 1024;  // of a refusal's body, where a finding looks for the reason
+inline constexpr size_t observed_body_bytes = 16 * 1024;  // of an answer's body, where a finding looks for a reason
 inline constexpr unsigned port_tries_count = 100;         // beyond 8443
+
+// --- doctor
+inline constexpr size_t doctor_requests_count = 60;
+inline constexpr uint32_t doctor_request_ms = 5'000;
+inline constexpr uint32_t doctor_total_ms = 45'000;
+inline constexpr size_t doctor_body_bytes = 512 * 1024;
+inline constexpr size_t doctor_links_count = 20;          // pages that are looked at because another one names them
+inline constexpr size_t doctor_slash_probes_count = 6;    // paths tried with and without their last slash
+inline constexpr size_t doctor_telling_pages_count = 3;   // that are asked again over other addresses
+inline constexpr size_t doctor_kept_requests_count = 16;  // of the requests, for what comes after the links
+inline constexpr size_t doctor_page_urls_count = 512;
+inline constexpr size_t doctor_url_bytes = 2048;
+inline constexpr size_t doctor_paths_count = 16;    // of --path
+inline constexpr size_t doctor_evidence_count = 5;  // of one finding
+inline constexpr size_t doctor_shown_bytes = 240;   // of an answer, in evidence
+inline constexpr size_t doctor_cookies_bytes = 4096;
 
 }  // namespace lintel::limits

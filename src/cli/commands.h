@@ -22,6 +22,7 @@ void add_serve(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_trust(CLI::App& app, int& exit_code);
 void add_cert(CLI::App& app, int& exit_code);
+void add_doctor(CLI::App& app, int& exit_code);
 void add_resolve(CLI::App& app, int& exit_code);
 void add_version(CLI::App& app, int& exit_code);
 

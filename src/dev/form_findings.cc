@@ -13,18 +13,15 @@ namespace {
 
 constexpr std::string_view compares_with_http =
     "the app compares the form's Origin with the http:// address it believes to have";
-constexpr std::string_view django_fix =
-    "SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\") in the settings";
 
 // In this order: a page may hold two of them, and the first is the surer one.
 constexpr std::array origin_refusals{
-    OriginRefusal{"Origin checking failed", compares_with_http, django_fix},
+    OriginRefusal{"Origin checking failed", compares_with_http},
     // Django without DEBUG does not say why.
     OriginRefusal{
         "CSRF verification failed",
         "if the form has its csrf_token, then because the app compares its Origin with the http:// address it "
-        "believes to have",
-        django_fix},
+        "believes to have"},
 };
 constexpr std::string_view django_reason_given = "Reason given for failure";
 

@@ -18,7 +18,6 @@ bool may_be_refused_origin(const proxy::AnswerSeen& seen);
 struct OriginRefusal {
   std::string_view phrase;  // in the body
   std::string_view reason;
-  std::string_view fix;
 };
 // Null when `body` (its beginning) says nothing of the kind.
 const OriginRefusal* find_origin_refusal(std::string_view body);

@@ -12,7 +12,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
-#include "dev/socket_table.h"
+#include "net/socket_table.h"
 
 namespace lintel::dev {
 namespace {
@@ -106,7 +106,7 @@ std::vector<ListeningSocket> listening_sockets(const std::vector<pid_t>& pids) {
   std::vector<ListeningSocket> found;
   auto owners = sockets_of(pids);
   if (owners.empty()) return found;
-  for (const ListeningRow& row : listening_rows())
+  for (const net::ListeningRow& row : net::listening_rows())
     if (auto owner = owners.find(row.inode); owner != owners.end())
       found.push_back({row.address, row.inode, owner->second});
   return found;
@@ -114,7 +114,7 @@ std::vector<ListeningSocket> listening_sockets(const std::vector<pid_t>& pids) {
 
 std::vector<ListeningSocket> listeners_on_port(uint16_t port) {
   std::vector<ListeningSocket> found;
-  for (const ListeningRow& row : listening_rows())
+  for (const net::ListeningRow& row : net::listening_rows())
     if (row.address.port == port) found.push_back({row.address, row.inode, 0});
   return found;
 }

@@ -54,7 +54,10 @@ void HumanReporter::app_exited(int code) {
 }
 
 void HumanReporter::finding(const Finding& finding) {
-  say(stderr, fmt::format("lintel: {}\n        fix: {}\n", finding.message, finding.fix));
+  // One line behind "fix:", several below it.
+  std::string fix = finding.where.empty() ? finding.fix : finding.where + ":\n" + finding.fix;
+  for (size_t at = 0; (at = fix.find('\n', at)) != fix.npos; at += 14) fix.replace(at, 1, "\n             ");
+  say(stderr, fmt::format("lintel: {}\n        fix: {}\n", finding.message, fix));
 }
 
 void JsonReporter::announce(const Announcement& announcement) {
@@ -79,7 +82,11 @@ void JsonReporter::app_lost() { event({{"event", "app-lost"}}); }
 void JsonReporter::app_exited(int code) { event({{"event", "app-exited"}, {"code", code}}); }
 
 void JsonReporter::finding(const Finding& finding) {
-  event({{"event", "finding"}, {"id", finding.id}, {"message", finding.message}, {"fix", finding.fix}});
+  event({{"event", "finding"},
+         {"id", finding.id},
+         {"message", finding.message},
+         {"fix", finding.fix},
+         {"where", finding.where}});
 }
 
 }  // namespace lintel::dev

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "dev/process_tree.h"
-#include "dev/socket_table.h"
+#include "net/socket_table.h"
 
 namespace lintel::dev {
 namespace {
@@ -53,7 +53,7 @@ class Probe {
   // Waits until a process has accepted the connection and read what was sent, or has answered or closed it.
   bool wait_until_read() {
     while (remaining_ms() > 0) {
-      AcceptedSide side = accepted_side(server_, client_);
+      net::AcceptedSide side = net::accepted_side(server_, client_);
       if (!side.found) return true;  // closed by the server, or this system does not tell: the answer decides
       if (side.accepted && side.unread == 0) return true;
       if (wait(POLLIN, limits::app_poll_ms)) return true;

@@ -10,7 +10,7 @@
 #include <string>
 #include <thread>
 
-#include "dev/socket_table.h"
+#include "net/socket_table.h"
 
 namespace lintel::dev {
 namespace {
@@ -134,17 +134,17 @@ TEST(SocketTable, sees_a_connection_from_the_accepting_side) {
   ::getsockname(client, reinterpret_cast<sockaddr*>(&storage), &length);
   SocketAddress own = SocketAddress::from(reinterpret_cast<sockaddr*>(&storage));
   ASSERT_EQ(::send(client, "hello", 5, 0), 5);
-  AcceptedSide waiting = accepted_side(loopback(port), own);
+  net::AcceptedSide waiting = net::accepted_side(loopback(port), own);
   EXPECT_TRUE(waiting.found);
   EXPECT_FALSE(waiting.accepted);
   int accepted = ::accept(fd, nullptr, nullptr);
-  AcceptedSide taken = accepted_side(loopback(port), own);
+  net::AcceptedSide taken = net::accepted_side(loopback(port), own);
   EXPECT_TRUE(taken.accepted);
   EXPECT_EQ(taken.unread, 5u);
   ::close(accepted);
   ::close(client);
   ::close(fd);
-  EXPECT_FALSE(accepted_side(loopback(port), own).accepted);
+  EXPECT_FALSE(net::accepted_side(loopback(port), own).accepted);
 }
 
 }  // namespace

@@ -277,7 +277,7 @@ void Session::on_update(const AppUpdate& update) {
       reporter_.app_up(update);
       was_up_ = true;
       for (const ListeningSocket& socket : update.open_to_network)
-        findings_.report(open_to_network(socket, process_name(socket.pid)));
+        findings_.open_to_network(socket, process_name(socket.pid));
       if (options_.open && !opened_ && !options_.command.empty())
         open_browser(plan_.origin(plan_.name) + options_.path);
       opened_ = true;

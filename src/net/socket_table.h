@@ -7,7 +7,7 @@
 
 #include "base/ip.h"
 
-namespace lintel::dev {
+namespace lintel::net {
 
 struct ListeningRow {
   SocketAddress address;
@@ -24,4 +24,4 @@ struct AcceptedSide {
 };
 AcceptedSide accepted_side(const SocketAddress& server, const SocketAddress& client);
 
-}  // namespace lintel::dev
+}  // namespace lintel::net

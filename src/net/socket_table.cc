@@ -1,4 +1,4 @@
-#include "dev/socket_table.h"
+#include "net/socket_table.h"
 
 #include <fmt/format.h>
 #include <linux/inet_diag.h>
@@ -16,7 +16,7 @@
 #include <string>
 #include <string_view>
 
-namespace lintel::dev {
+namespace lintel::net {
 namespace {
 
 constexpr unsigned state_listen = 10;  // TCP_LISTEN, the same in both interfaces
@@ -190,4 +190,4 @@ AcceptedSide accepted_side(const SocketAddress& server, const SocketAddress& cli
   return side;
 }
 
-}  // namespace lintel::dev
+}  // namespace lintel::net
