@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import textwrap
 import threading
 import unittest
 
@@ -114,6 +115,11 @@ class StoryTestCase(unittest.TestCase):
                   data=self.data, env=self.environment)
         dev.wait_for("forwarding to")
         return dev
+
+    def assert_names_the_line(self, dev, fix):
+        """The one finding's lines, as they are printed, are those with which the other tests show that it works."""
+        found = re.findall(r"^        fix: .*:\n((?: {13}.*\n)+)", dev.output(), re.MULTILINE)
+        self.assertEqual([textwrap.dedent(lines).rstrip() for lines in found], [fix], dev.output())
 
 
 __all__ = [name for name in dir() if not name.startswith("_")]

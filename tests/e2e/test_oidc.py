@@ -71,7 +71,7 @@ class SignIn(StoryTestCase):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(redirect.headers["location"]).query)
         self.assertEqual(query["redirect_uri"], [f"http://{self.host}:{self.port}/callback"])
         self.assertIn(f"asked to come back to http://{self.host}:{self.port}/callback", finding)
-        self.assertIn("ProxyFix(app.wsgi_app, x_for=1, x_proto=1)", finding)
+        self.assert_names_the_line(dev, PROXY_FIX)
 
     def test_the_browser_is_refused_as_well_and_the_finding_is_there_by_then(self):
         dev = self.behind_lintel(*self.app())

@@ -51,7 +51,7 @@ class DjangoForm(Story):
         dev = self.behind_lintel(*self.app())
         self.assert_refused()
         dev.wait_for(r"POST /sign comes from a page of https://django-csrf\.localhost itself and is refused: .*Origin")
-        self.assertIn(self.LINE, dev.output())
+        self.assert_names_the_line(dev, self.LINE)
 
     def test_with_the_line_the_form_is_taken_and_its_cookies_are_secure(self):
         dev = self.behind_lintel(*self.app(self.LINE))
@@ -72,7 +72,7 @@ class DjangoForm(Story):
 
 class ExpressSession(Story):
     EXAMPLE = "express-session"
-    LINE = "app.set('trust proxy', 'loopback')"
+    LINE = """app.set('trust proxy', "loopback");"""
 
     def app(self, fix=None):
         return ["node", "server.js"], self.copy_example("server.js", fix)
@@ -89,7 +89,7 @@ class ExpressSession(Story):
         dev = self.behind_lintel(*self.app())
         self.assert_forgotten()
         self.assertRegex(dev.output(), r"POST /login looks like a sign-in and is answered with a redirect and no cookie")
-        self.assertRegex(dev.output(), r"app\.set\(.trust proxy., .loopback.\)")
+        self.assert_names_the_line(dev, self.LINE)
 
     def test_with_the_line_the_session_stays_and_its_cookie_is_secure(self):
         dev = self.behind_lintel(*self.app(self.LINE))
