@@ -35,13 +35,14 @@ if(CMAKE_SCRIPT_MODE_FILE)  # cmake -DOUTPUT=… -DFUNCTION=… -DFILES=a|b|c -P
 endif()
 
 set(LINTEL_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_FILE})
+get_filename_component(LINTEL_EMBED_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
 
 function(lintel_embed target folder glob function)
-  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/${glob})
+  file(GLOB files CONFIGURE_DEPENDS ${LINTEL_EMBED_ROOT}/${folder}/${glob})
   list(SORT files)
   list(JOIN files "|" joined)
   string(REGEX REPLACE "[^A-Za-z0-9]+" "_" name "${function}")
-  set(output ${CMAKE_BINARY_DIR}/embedded/${name}.cc)
+  set(output ${CMAKE_CURRENT_BINARY_DIR}/embedded/${name}.cc)
   add_custom_command(
     OUTPUT ${output}
     COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} -DFUNCTION=${function} "-DFILES=${joined}" -P ${LINTEL_EMBED_SCRIPT}

@@ -42,7 +42,8 @@ LAMBDA = re.compile(r"\[[^\]]*\]\s*(\(|\{|mutable)")
 
 
 def files():
-    for folder in ("src", "tests", "fuzz", "bench", "docs", "examples", "scripts", ".ci", "packaging", "cmake", "data"):
+    for folder in ("src", "tests", "fuzz", "bench", "docs", "examples", "scripts", ".ci", "packaging", "cmake", "data",
+                   "library", "python"):
         for path in sorted((ROOT / folder).rglob("*")):
             if not path.is_file() or path.suffix not in TEXT or "corpus" in path.parts or "node_modules" in path.parts:
                 continue

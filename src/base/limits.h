@@ -34,6 +34,9 @@ inline constexpr size_t request_id_bytes = 128;             // of one that a tru
 inline constexpr size_t proxy_protocol_peers_count = 1024;  // of one listener, looked through for each connection
 inline constexpr size_t trust_rules_count = 64;
 inline constexpr size_t trust_peers_count = 100'000;
+inline constexpr size_t library_fields_count = 1024;     // of one request that the library is asked about
+inline constexpr size_t library_text_bytes = 64 * 1024;  // one name, value or option that the library is given
+inline constexpr size_t library_served_count = 10'000;   // names and ports of one engine
 
 // --- buffers
 inline constexpr size_t head_block_bytes = 8 * 1024;       // first read of a head

@@ -51,12 +51,12 @@ struct Rule {
 
 // A rule as a person writes it; every string as written.
 struct RuleText {
-  std::vector<std::string> peers;                  // addresses, prefixes, "unix"
-  std::optional<std::string> source;               // none | x-forwarded | forwarded
-  std::optional<std::vector<std::string>> accept;  // for, proto, host, port, prefix
-  std::optional<int64_t> hops;
-  std::optional<std::string> client_header, scheme_header, scheme, preset;
-  std::vector<std::string> pass;
+  std::vector<std::string> peers{};                  // addresses, prefixes, "unix"
+  std::optional<std::string> source{};               // none | x-forwarded | forwarded
+  std::optional<std::vector<std::string>> accept{};  // for, proto, host, port, prefix
+  std::optional<int64_t> hops{};
+  std::optional<std::string> client_header{}, scheme_header{}, scheme{}, preset{};
+  std::vector<std::string> pass{};
   bool i_know = false;  // allows peers that cover the whole internet
 };
 // What is wrong with a RuleText: the key ("peers", "hops", …), which entry of it, and a sentence without the key's
