@@ -326,7 +326,7 @@ class Werkzeug(unittest.TestCase):
         self.assertGreater(equal, CASES // 10)
 
     def test_every_difference_is_documented(self):
-        text = (ROOT / "docs/library.md").read_text()
+        text = (ROOT / "docs/library.md").read_text().split("\n## Differences from")[1]
         documented = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.M))
         self.assertEqual(documented, DIFFERENCES | {"headers-removed"})
 
