@@ -1,0 +1,3 @@
+module example.test/apps
+
+go 1.19

@@ -1,0 +1,3 @@
+export function GET(request) {
+  return Response.json({ address: request.headers.get('x-forwarded-for') });
+}
