@@ -16,6 +16,7 @@ from dev_test import PATIENCE, PYTHON, Dev, listens
 from lintel_test import LINTEL, ROOT, end_process, free_port, wait_until
 
 EXAMPLES = ROOT / "examples"
+PYTHON_PACKAGES = pathlib.Path(LINTEL).resolve().parent / "python"  # lintel_forwarded, as the build made it
 NODE_MODULES = ROOT / "tests/node/node_modules"
 MARK = re.compile("^(#|//) The line that Lintel names goes here[.]$", re.MULTILINE)
 BARE_PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -8,6 +8,8 @@ from browser import Driver, trust
 from story import *
 
 PROXY_FIX = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)"
+LIBRARY_FIX = ("import lintel_forwarded\n"
+               'app.wsgi_app = lintel_forwarded.ProxyFix(app.wsgi_app, trusted=["127.0.0.1"], x_for=1, x_proto=1)')
 FORGED = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "6.6.6.6"}
 
 
@@ -23,6 +25,7 @@ class SignIn(StoryTestCase):
         cls.driver.start()
         cls.provider_port = free_port()
         cls.environment["ISSUER"] = f"http://localhost:{cls.provider_port}"
+        cls.environment["PYTHONPATH"] = str(PYTHON_PACKAGES)
         cls.start(cls.addClassCleanup, ["node", "provider.mjs"], cls.copy_example(), cls.provider_port,
                   {"PROVIDER_PORT": str(cls.provider_port), "REDIRECT_URI": f"{cls.url}/callback"})
 
@@ -85,6 +88,10 @@ class SignIn(StoryTestCase):
         self.assert_signs_in()
         self.assertNotIn("fix:", dev.output(), "an app that is right gives no finding")
 
+    def test_with_lintels_library_it_works_as_well(self):
+        self.behind_lintel(*self.app(LIBRARY_FIX))
+        self.assert_signs_in()
+
     def start_unprotected(self, fix):
         port = free_port()
         self.start(self.addCleanup, *self.app(fix), port)
@@ -104,8 +111,18 @@ class SignIn(StoryTestCase):
         self.assertIn("redirect_uri", query, answers)
         return answers[0][0], query["redirect_uri"][0]
 
+    def test_with_lintels_library_a_forged_header_changes_nothing(self):
+        """127.0.0.2 stands for a neighbour who found the app's port; Lintel is 127.0.0.1."""
+        port = self.start_unprotected(LIBRARY_FIX)
+        honest = self.pages(port, "127.0.0.2", {})
+        self.assertEqual(honest[1], f"http://{self.host}:{self.port}/callback")
+        self.assertIn(">127.0.0.2<", honest[0])
+        self.assertEqual(self.pages(port, "127.0.0.2", FORGED), honest)
+        from_proxy = self.pages(port, "127.0.0.1", FORGED)
+        self.assertEqual(from_proxy[1], f"{self.url}/callback", "the same header from the proxy's address counts")
+
     def test_werkzeugs_proxyfix_believes_everybody(self):
-        """127.0.0.2 stands for a neighbour who found the app's port: he chooses his address."""
+        """Why the library is there: the same neighbour chooses his address."""
         page, redirect_uri = self.pages(self.start_unprotected(PROXY_FIX), "127.0.0.2", FORGED)
         self.assertIn(">6.6.6.6<", page)
         self.assertEqual(redirect_uri, f"{self.url}/callback")
