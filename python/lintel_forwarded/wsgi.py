@@ -6,7 +6,8 @@ VARIABLES = ("REMOTE_ADDR", "REMOTE_PORT", "wsgi.url_scheme", "HTTP_HOST", "SERV
 
 
 def _octets(value):
-    return (value or "").encode("latin-1", "replace")
+    # Werkzeug's own server gives REMOTE_PORT as a number.
+    return str(value or "").encode("latin-1", "replace")
 
 
 def _header_name(key):
