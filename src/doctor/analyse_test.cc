@@ -278,6 +278,14 @@ TEST_F(Analyse, nothing_that_the_app_sends_reaches_the_terminal_raw) {
   EXPECT_THAT(text, Not(HasSubstr("\x9b")));
 }
 
+TEST_F(Analyse, the_same_lines_stand_in_the_text_once) {
+  page("/", "<img src='http://doctor.localhost/a.png'>", {{"X-Powered-By", "Express"}});
+  seen(Variant::https, "/go", 302, {{"Location", "http://doctor.localhost/"}});
+  const std::string text = as_text(judge(), {});
+  EXPECT_EQ(text.find("app.set('trust proxy'"), text.rfind("app.set('trust proxy'"));
+  EXPECT_THAT(text, HasSubstr("the same as for scheme-untrusted"));
+}
+
 TEST(Documentation, names_every_finding_and_no_other) {
   std::ifstream in("docs/doctor.md");
   std::vector<std::string> documented, known;

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/log.h"
 
@@ -29,7 +31,8 @@ class Text {
   std::string text_;
 };
 
-void render_finding(const Finding& finding, Text& text) {
+// `before`: the findings above, whose lines need not stand there twice.
+void render_finding(const Finding& finding, std::span<const Finding> before, Text& text) {
   const FindingFacts& known = facts(finding.id);
   text.line(fmt::format("{}: {}",
                         text.colored(known.severity, fmt::format("{} ({})", known.name, doctor::text(known.severity))),
@@ -37,6 +40,14 @@ void render_finding(const Finding& finding, Text& text) {
   for (const Evidence& one : finding.evidence)
     text.line(fmt::format("            {} -> {}", log::escape(one.request), log::escape(one.saw)));
   text.field("cause", finding.cause);
+  const auto same = std::ranges::find_if(before, [&](const Finding& one) {
+    return one.fix.lines == finding.fix.lines && one.fix.file == finding.fix.file;
+  });
+  if (same != before.end()) {
+    text.field("fix", fmt::format("the same as for {}", facts(same->id).name));
+    text.line();
+    return;
+  }
   text.field("fix", finding.fix.file + ":");
   for (const std::string& line : finding.fix.lines) text.line("                " + line);
   if (!finding.fix.note.empty()) text.field("", finding.fix.note);
@@ -67,7 +78,8 @@ std::string as_text(const Diagnosis& diagnosis, const RenderOptions& options) {
   else
     text.line("Framework: not recognised, so the advice is general");
   text.line();
-  for (const Finding& finding : diagnosis.findings) render_finding(finding, text);
+  const std::span<const Finding> all(diagnosis.findings);
+  for (size_t i = 0; i < all.size(); ++i) render_finding(all[i], all.first(i), text);
   if (options.platform != nullptr) render_platform(*options.platform, text);
   for (const std::string& note : diagnosis.notes) text.line("Note: " + log::escape(note));
   switch (diagnosis.verdict) {
