@@ -199,6 +199,9 @@ Outcome<Question> prepare(const Options& options) {
   }
   question.public_ports = options.public_ports;
   if (!options.config_file.empty()) {
+    const bool has_rule = !options.trust.empty() || !options.source.empty() || !options.preset.empty() ||
+                          !options.client_header.empty() || !options.scheme_header.empty() || !options.scheme.empty();
+    if (has_rule) return wrong("--config takes the rules of the file; leave --trust and what belongs to it out");
     config::ParseResult parsed = config::parse_file(options.config_file);
     if (parsed.config == nullptr) return wrong(parsed.diagnostics.front().render());
     question.config = std::move(parsed.config);

@@ -87,6 +87,8 @@ enum class Locations : uint8_t { repair, report, off };
 struct HeaderEdits {
   std::vector<std::pair<std::string, std::string>> set;
   std::vector<std::string> remove;  // lower case
+  // Of a request: folded names of both, which a client may not set in any spelling. freeze() fills it.
+  std::vector<std::string> folded;
 };
 
 struct Hsts {

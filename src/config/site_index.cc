@@ -32,6 +32,12 @@ std::shared_ptr<const Config> freeze(Config config) {
       }
     }
   }
+  for (Site& site : config.sites) {
+    HeaderEdits& edits = site.request_headers;
+    edits.folded.clear();
+    for (const auto& [name, value] : edits.set) edits.folded.push_back(forwarded::folded_name(name));
+    for (const std::string& name : edits.remove) edits.folded.push_back(forwarded::folded_name(name));
+  }
   // What a rule reads, nobody else may send: the app might believe it too.
   config.trust_headers.clear();
   for (const forwarded::Rule& rule : config.trust) {

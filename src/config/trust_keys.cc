@@ -81,9 +81,31 @@ std::string sentence(const forwarded::RuleProblem& problem) {
 }
 
 bool overlap(const forwarded::Rule& rule, const IpPrefix& prefix) {
-  if (rule.peers.contains(prefix.address)) return true;
-  return std::ranges::any_of(rule.peers.prefixes(),
-                             [&](const IpPrefix& peer) { return prefix.contains(peer.address); });
+  // A unix peer that nobody speaks for counts as 127.0.0.1.
+  return rule.peers.overlaps(prefix) || (rule.unix_peers && prefix.contains(IpAddress::v4(0x7f000001)));
+}
+
+// Every peer of `later` is one of `earlier`, whose word is taken first.
+bool hides(const forwarded::Rule& earlier, const forwarded::Rule& later) {
+  return (earlier.unix_peers || !later.unix_peers) &&
+         std::ranges::all_of(later.peers.prefixes(), [&](const IpPrefix& one) { return earlier.peers.covers(one); });
+}
+
+// What comes from these peers stays http for ever: the proxy in front has ended TLS and cannot say so.
+void check_scheme(Report& report, const Draft& draft, const TrustDraft& trust, const forwarded::Rule& rule) {
+  const bool tells_scheme = rule.scheme != forwarded::FixedScheme::none || !rule.scheme_header.empty() ||
+                            (rule.source != forwarded::Source::none && rule.accept.proto);
+  const auto any_listener = [&](bool tls) {
+    return std::ranges::any_of(draft.listeners, [&](const ListenerDraft& one) { return one.listener.tls == tls; });
+  };
+  const auto redirects = [](const SiteDraft& one) {
+    return one.site.redirect_http == RedirectHttp::permanent_308 || one.site.redirect_http == RedirectHttp::moved_301;
+  };
+  if (tells_scheme || !any_listener(false) || !any_listener(true)) return;
+  if (!std::ranges::any_of(draft.sites, redirects)) return;
+  report.warning(trust.where,
+                 "[[trust]] says nothing of the scheme: if these peers end TLS and connect to an http listener, every "
+                 "request is redirected to https for ever; add scheme_header, scheme, or redirect_http = \"off\"");
 }
 
 // Whoever is inside such a range can send the header that says it is another of them.
@@ -124,6 +146,12 @@ void check_trust(Report& report, Draft& draft) {
     for (const forwarded::RuleProblem& risk : forwarded::rule_warnings(trust.text, *rule))
       report.warning(place_of(trust, risk), sentence(risk));
     check_allow(report, draft, *rule);
+    check_scheme(report, draft, trust, *rule);
+    for (const forwarded::Rule& earlier : draft.config.trust) {
+      if (!hides(earlier, *rule)) continue;
+      report.warning(trust.where, "[[trust]]: an earlier block matches all of these peers, so this one is never asked");
+      break;
+    }
     draft.config.trust.push_back(std::move(*rule));
   }
 }

@@ -58,6 +58,9 @@ class Decider {
 
   void refuse(ErrorCode error) {
     note("{}: {}", decision_.field.empty() ? std::string_view("refused") : decision_.field, explain(error));
+    decision_.error = error;
+    // Of a wrong host the client is known all the same; whoever bans addresses by the log must not ban the balancer.
+    if (facts(error).status == 421 || decision_.field == "Host") return;
     Identity facts_only;
     facts_only.client = facts_.peer;
     facts_only.client_port = facts_.peer_port;
@@ -65,7 +68,6 @@ class Decider {
     facts_only.trusted = rule_ != nullptr;
     facts_only.port = default_port(facts_.https);
     decision_.identity = facts_only;
-    decision_.error = error;
   }
 
   ErrorCode with_rule() {
@@ -267,7 +269,7 @@ class Decider {
     if (prefix.empty() || prefix == "/") return ErrorCode::none;
     bool good = prefix.front() == '/' && prefix[1] != '/' && prefix[1] != '\\';
     for (char c : prefix)
-      good = good && c > ' ' && c < 0x7F && std::string_view("\\?#\"<>").find(c) == std::string_view::npos;
+      good = good && c > ' ' && c < 0x7F && std::string_view("\\?#%\"<>").find(c) == std::string_view::npos;
     good = good && prefix.find("//") == prefix.npos && prefix.find("/..") == prefix.npos;
     if (!good) return fail_at("X-Forwarded-Prefix", ErrorCode::forwarded_garbage);
     decision_.identity.prefix = prefix;
@@ -307,7 +309,7 @@ class Decider {
 
   bool port_allowed(const Authority& authority) const {
     const uint16_t port = authority.port;
-    if (port == 80 || port == 443 || port == facts_.local_port || facts_.peer_is_unix) return true;
+    if (port == 80 || port == 443 || port == facts_.local_port) return true;
     return served_.port != nullptr && served_.port(served_.object, authority.host, port);
   }
 

@@ -193,7 +193,6 @@ TEST(Decide, LegacySchemeHeaders) {
     EXPECT_FALSE(says(header, http).https) << header;
     EXPECT_EQ(says(header, "maybe").error, ErrorCode::forwarded_garbage) << header;
   }
-  EXPECT_TRUE(says("X-ARR-SSL", "2048|256|CN=x").https) << "there only over TLS, whatever it says";
   EXPECT_EQ(says("X-Scheme", "on").error, ErrorCode::forwarded_garbage);
 }
 

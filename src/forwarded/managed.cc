@@ -49,9 +49,12 @@ bool is_managed_x(std::string_view name) noexcept {
   switch (folded(name, 2)) {
     case 'a':
       return begins(name, "x-auth-request-") || begins(name, "x-amzn-oidc-") || is(name, "x-azure-clientip") ||
-             is(name, "x-azure-socketip") || is(name, "x-arr-ssl");
+             is(name, "x-azure-socketip") || is(name, "x-arr-ssl") || is(name, "x-arr-clientcert") ||
+             begins(name, "x-appengine-");
     case 'c':
       return is(name, "x-client-ip") || is(name, "x-cluster-client-ip");
+    case 'e':
+      return is(name, "x-envoy-external-address");
     case 'f':
       return begins(name, "x-forwarded") && (name.size() == 11 || folded(name, 11) == '-');
     case 'g':
@@ -65,7 +68,8 @@ bool is_managed_x(std::string_view name) noexcept {
     case 'r':
       // X-Request-Id itself is the caller's to decide on; an alias of it would be merged with the one that is sent.
       if (is(name, "x-request-id")) return name[1] != '-' || name[9] != '-';
-      return is(name, "x-real-ip") || is(name, "x-rewrite-url");
+      return is(name, "x-real-ip") || is(name, "x-rewrite-url") || begins(name, "x-remote-user") ||
+             is(name, "x-remote-addr");
     case 's':
       return is(name, "x-scheme") || begins(name, "x-ssl-client-");
     case 'u':
@@ -99,11 +103,15 @@ bool is_managed(std::string_view name) noexcept {
       return is(name, "forwarded") || is(name, "forwarded-for") || begins(name, "fly-") ||
              is(name, "front-end-https") || is(name, "fastly-client-ip");
     case 'p':
-      return is(name, "proxy");  // becomes HTTP_PROXY in a CGI environment, where HTTP libraries look for a proxy
+      return is(name, "proxy") ||
+             is(name,
+                "proxy-client-ip");  // becomes HTTP_PROXY in a CGI environment, where HTTP libraries look for a proxy
     case 'r':
       return is(name, "remote-user");
     case 't':
       return is(name, "true-client-ip");
+    case 'w':
+      return is(name, "wl-proxy-client-ip");
     case 'x':
       return folded(name, 1) == '-' && is_managed_x(name);
     default:

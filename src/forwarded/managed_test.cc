@@ -27,7 +27,8 @@ const std::vector<std::string> managed = {
     "x-ms-client-principal-id", "x-amzn-oidc-data", "x-amzn-oidc-identity", "x-amzn-oidc-accesstoken",
     "x-middleware-subrequest", "x-middleware-subrequest-id",
     // Not sent by a platform today, but read by widely copied "client address" code.
-    "x-forwarded", "forwarded-for"};
+    "x-forwarded", "forwarded-for", "proxy-client-ip", "wl-proxy-client-ip", "x-remote-user", "x-remote-addr",
+    "x-arr-clientcert", "x-appengine-user-ip", "x-envoy-external-address"};
 
 std::string replaced(std::string text, char by) {
   for (char& c : text) {

@@ -99,4 +99,14 @@ bool PrefixSet::covers(const IpPrefix& prefix) const {
   return at != static_cast<size_t>(-1) && one.last6_[0] <= last6_[at];
 }
 
+bool PrefixSet::overlaps(const IpPrefix& prefix) const {
+  const PrefixSet one(std::span(&prefix, 1));
+  if (prefix.address.is_v4()) {
+    const size_t at = last_not_above(first4_, one.last4_[0]);
+    return at != static_cast<size_t>(-1) && last4_[at] >= one.first4_[0];
+  }
+  const size_t at = last_not_above(first6_, one.last6_[0]);
+  return at != static_cast<size_t>(-1) && last6_[at] >= one.first6_[0];
+}
+
 }  // namespace lintel::forwarded

@@ -20,6 +20,8 @@ class PrefixSet {
   bool contains(const IpAddress& address) const noexcept;
   // Is every address of `prefix` in the set?
   bool covers(const IpPrefix& prefix) const;
+  // Is any address of `prefix` in the set?
+  bool overlaps(const IpPrefix& prefix) const;
   // As they were given, in that order.
   const std::vector<IpPrefix>& prefixes() const noexcept { return prefixes_; }
 

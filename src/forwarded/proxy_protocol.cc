@@ -333,8 +333,9 @@ void apply(const ProxyHeader& header, ConnectionFacts& facts) {
   if (header.local) return;
   if (header.client_tls) facts.https = true;
   if (!header.has_source) return;
-  facts.peer_is_unix = header.unix_source;
-  facts.peer = header.unix_source ? IpAddress::v4(0x7f000001) : header.source;
+  // A socket's path on the proxy's machine: "unix" in a trust rule means a unix socket of this one.
+  facts.peer_is_unix = false;
+  facts.peer = header.unix_source ? IpAddress() : header.source;
   facts.peer_port = header.source_port;
   if (header.destination_port != 0) facts.local_port = header.destination_port;
 }

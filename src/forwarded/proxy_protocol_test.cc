@@ -383,8 +383,9 @@ TEST(ProxyFacts, local_and_unspecified_keep_the_socket) {
 TEST(ProxyFacts, a_unix_source_has_no_address) {
   ConnectionFacts facts = socket_facts();
   apply(read(v2(0x21, 0x31, std::string(216, 'p'))).header, facts);
-  EXPECT_TRUE(facts.peer_is_unix);
-  EXPECT_TRUE(facts.peer.is_loopback());
+  // A path on the proxy's machine: a rule for this machine's unix peers, or for loopback, must not match it.
+  EXPECT_FALSE(facts.peer_is_unix);
+  EXPECT_TRUE(facts.peer.is_unspecified());
   EXPECT_EQ(facts.local_port, 8443);
 }
 

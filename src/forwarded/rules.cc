@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/limits.h"
 #include "forwarded/managed.h"
@@ -16,7 +17,22 @@ namespace {
 using Problem = std::optional<RuleProblem>;
 
 // Shorter ones hold a large part of the internet.
-constexpr uint8_t shortest_v4 = 4, shortest_v6 = 4;
+constexpr uint8_t shortest_v4 = 8, shortest_v6 = 16;
+
+constexpr double most_public = 4;
+
+uint8_t shortest(const IpPrefix& prefix) { return prefix.address.is_v4() ? shortest_v4 : shortest_v6; }
+
+bool is_private(const IpPrefix& prefix) {
+  static const PrefixSet own = [] {
+    std::vector<IpPrefix> list;
+    for (const char* text : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
+                             "100.64.0.0/10", "fc00::/7", "fe80::/10", "::1/128"})
+      list.push_back(*IpPrefix::parse(text));
+    return PrefixSet(list);
+  }();
+  return own.covers(prefix);
+}
 
 bool is_token(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
@@ -37,6 +53,7 @@ Problem read_peers(const RuleText& text, Rule& rule) {
   if (text.peers.size() > limits::trust_peers_count)
     return RuleProblem{"peers", 0, fmt::format("more than {} entries", limits::trust_peers_count)};
   std::vector<IpPrefix> prefixes;
+  double public_v4 = 0, public_v6 = 0;  // in networks of the shortest length that one entry may have
   for (size_t i = 0; i < text.peers.size(); ++i) {
     const std::string& peer = text.peers[i];
     if (peer == "unix") {
@@ -45,14 +62,22 @@ Problem read_peers(const RuleText& text, Rule& rule) {
     }
     const auto prefix = IpPrefix::parse(peer);
     if (!prefix) return RuleProblem{"peers", i, bad_peer(peer)};
-    const uint8_t shortest = prefix->address.is_v4() ? shortest_v4 : shortest_v6;
-    if (prefix->length < shortest && !text.i_know) {
+    if (prefix->length < shortest(*prefix) && !is_private(*prefix) && !text.i_know) {
       return RuleProblem{"peers", i,
                          fmt::format("{} lets nearly everybody on the internet choose who they are; name your proxy's "
                                      "addresses, or add i_know = true",
                                      peer)};
     }
+    if (!is_private(*prefix)) {
+      (prefix->address.is_v4() ? public_v4 : public_v6) += std::exp2(shortest(*prefix) - prefix->length);
+    }
     prefixes.push_back(*prefix);
+  }
+  // In pieces it is the same.
+  if ((public_v4 > most_public || public_v6 > most_public) && !text.i_know) {
+    return RuleProblem{"peers", 0,
+                       "together these networks hold a large part of the internet; name your proxy's addresses, or add "
+                       "i_know = true"};
   }
   rule.peers = PrefixSet(prefixes);
   return std::nullopt;
@@ -146,6 +171,13 @@ Problem read_accept(const RuleText& text, Rule& rule) {
       return RuleProblem{"accept", i, fmt::format("\"{}\" is none of for, proto, host, port, prefix", word)};
     if (rule.source == Source::forwarded && (flag == &Accept::port || flag == &Accept::prefix))
       return RuleProblem{"accept", i, fmt::format("Forwarded has no parameter for \"{}\" (RFC 7239 §5)", word)};
+    if (text.preset && flag != &Accept::client && flag != &Accept::proto) {
+      return RuleProblem{
+          "accept", i,
+          fmt::format("a preset never believes \"{}\": the platform may pass on what the client wrote; write "
+                      "the rule without the preset if yours does not",
+                      word)};
+    }
     rule.accept.*flag = true;
   }
   return std::nullopt;
@@ -174,6 +206,11 @@ Problem read_headers(const RuleText& text, Rule& rule) {
   if (text.scheme_header) {
     if (!is_token(*text.scheme_header))
       return RuleProblem{"scheme_header", 0, fmt::format("\"{}\" is not a header's name", *text.scheme_header)};
+    if (same_ignoring_case(*text.scheme_header, "x-arr-ssl")) {
+      return RuleProblem{"scheme_header", 0,
+                         "X-ARR-SSL is left out on plain connections, where one that arrives is the client's own; read "
+                         "X-Forwarded-Proto"};
+    }
     rule.scheme_header = *text.scheme_header;
   }
   if (text.scheme) {
@@ -204,7 +241,8 @@ bool is_written_by_lintel(std::string_view folded) {
                                   "x-forwarded-prefix",  "x-real-ip",         "forwarded",          "front-end-https",
                                   "x-forwarded-ssl",     "x-url-scheme",      "x-forwarded-scheme", "x-scheme",
                                   "x-forwarded-protocol"};
-  return folded.starts_with("x-lintel-") || std::ranges::find(written, folded) != written.end();
+  // "Proxy" is nobody's to send: it becomes HTTP_PROXY (CVE-2016-5385).
+  return folded.starts_with("x-lintel-") || folded == "proxy" || std::ranges::find(written, folded) != written.end();
 }
 
 Problem read_pass(const RuleText& text, Rule& rule) {
@@ -243,17 +281,6 @@ Problem read_all(const RuleText& text, Rule& rule) {
                        "client_header, a preset)"};
   }
   return std::nullopt;
-}
-
-bool is_private(const IpPrefix& prefix) {
-  static const PrefixSet own = [] {
-    std::vector<IpPrefix> list;
-    for (const char* text : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16",
-                             "100.64.0.0/10", "fc00::/7", "fe80::/10", "::1/128"})
-      list.push_back(*IpPrefix::parse(text));
-    return PrefixSet(list);
-  }();
-  return own.covers(prefix);
 }
 
 }  // namespace

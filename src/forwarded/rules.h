@@ -44,6 +44,8 @@ struct Rule {
   bool reads_proto() const noexcept { return scheme_header.empty() && scheme == FixedScheme::none; }
   // Does the rule let `name` through? In any case, but never an alias with '_' or '.': an app would merge the two.
   bool passes(std::string_view name) const noexcept;
+  // Does the rule read who the client is?
+  bool names_client() const noexcept { return !client_header.empty() || (source != Source::none && accept.client); }
   bool matches(const ConnectionFacts& facts) const noexcept {
     return facts.peer_is_unix ? unix_peers : peers.contains(facts.peer);
   }

@@ -154,6 +154,7 @@ void format_access_line(const AccessRecord& record, const std::vector<std::strin
     append_address(R"(,"peer":")", record.peer, to);
   }
   append_text(R"(,"client_from":")", record.client_from, to);
+  if (record.client_hidden) to += R"(,"client_hidden":true)";
   if (record.proxy != nullptr) {
     if (record.proxy_is_unix)
       to += R"(,"proxy":"unix")";

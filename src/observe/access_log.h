@@ -22,6 +22,7 @@ struct AccessRecord {
   std::string_view request_id;
   IpAddress client, peer;
   bool peer_is_unix = false;
+  bool client_hidden = false;        // the chain hides the client; `client` is the last that is known
   std::string_view client_from;      // "connection", "proxy-protocol", or the header that named the client
   const IpAddress* proxy = nullptr;  // the socket's peer, when its PROXY protocol header named `peer`
   bool proxy_is_unix = false;

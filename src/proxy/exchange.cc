@@ -170,7 +170,7 @@ bool Exchange::pump_request() {
       continue;
     }
     if (piece.status == BodyPiece::Status::end) {
-      upstream_->send_end(tunnel_ ? nullptr : clean_trailers(client_.request_trailers()));
+      upstream_->send_end(tunnel_ ? nullptr : clean_trailers(client_.request_trailers(), true));
       request_done_ = progress = true;
     } else if (piece.status == BodyPiece::Status::gone) {
       outcome_ = ErrorCode::client_gone;
@@ -208,7 +208,7 @@ bool Exchange::pump_response() {
         break;
       case UpstreamEvent::Kind::end:
         if (body_observed_) observe_body({}, true);
-        client_.send_end(tunnel_ ? nullptr : clean_trailers(upstream_->response_trailers(arena_)));
+        client_.send_end(tunnel_ ? nullptr : clean_trailers(upstream_->response_trailers(arena_), false));
         response_done_ = true;
         break;
       case UpstreamEvent::Kind::error:

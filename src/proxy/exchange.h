@@ -73,7 +73,7 @@ class Exchange {
   void add_simulated_fields();  // exchange_simulate.cc
   bool nominated(std::string_view name) const;
   bool withheld(std::string_view name) const;
-  const http::FieldList* clean_trailers(const http::FieldList* trailers);
+  const http::FieldList* clean_trailers(const http::FieldList* trailers, bool of_request);
   // --- connect, send, relay (exchange.cc)
   net::Task<ErrorCode> wait_for_app();
   net::Task<ErrorCode> connect();

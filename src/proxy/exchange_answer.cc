@@ -180,7 +180,8 @@ void Exchange::answer_page(ErrorCode code) {
   page.host = head_.host;
   page.request_id = request_id_;
   std::string advice;
-  if (config_.dev && connection_.facts.peer.is_loopback() && identity_.client.is_loopback()) {
+  if (config_.dev && connection_.facts.peer.is_loopback() && identity_.client.is_loopback() &&
+      (rule_ == nullptr || identity_.client_from != "connection")) {
     // A name that is not served is in no identity.
     const auto asked = http::parse_authority(head_.host, arena_);
     advice = worker_.dev_advice(code, asked ? asked->host : identity_.host);
@@ -236,6 +237,7 @@ void Exchange::log() {
   record.client = identity_.client;
   record.peer = connection_.facts.peer;
   record.peer_is_unix = connection_.facts.peer_is_unix;
+  record.client_hidden = identity_.client_hidden;
   record.client_from = identity_.client_from;
   if (const SpokeForClient* proxy = connection_.proxy.get(); proxy != nullptr) {
     record.proxy = proxy->replaced_peer ? &proxy->address : nullptr;

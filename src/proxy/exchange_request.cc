@@ -15,6 +15,12 @@ namespace {
 using http::Field;
 using http::FieldId;
 
+// Is `name` an alias of one that the site sets or removes? "X_App_Key" would be merged with Lintel's X-App-Key.
+bool is_edited(const config::HeaderEdits& edits, std::string_view name) {
+  return std::ranges::any_of(edits.folded,
+                             [&](const std::string& folded) { return forwarded::folds_to(name, folded); });
+}
+
 }  // namespace
 
 void Exchange::build_upstream_request() {
@@ -74,7 +80,6 @@ bool Exchange::nominated(std::string_view name) const {
 void Exchange::add_client_fields() {
   std::string_view loop;
   const config::HeaderEdits& edits = site_->request_headers;
-  const bool edited = !edits.remove.empty() || !edits.set.empty();
   for (const Field& field : head_.fields) {
     switch (field.id) {
       case FieldId::host:
@@ -111,13 +116,7 @@ void Exchange::add_client_fields() {
         break;
     }
     if (nominated(field.name)) continue;
-    if (edited) {
-      const auto same = [&](std::string_view name) { return http::equal_ignoring_case(name, field.name); };
-      bool dropped = false;
-      for (const std::string& name : edits.remove) dropped |= same(name);
-      for (const auto& [name, value] : edits.set) dropped |= same(name);
-      if (dropped) continue;
-    }
+    if (!edits.folded.empty() && is_edited(edits, field.name)) continue;
     upstream_request_.fields.push(arena_, field);
   }
   std::string_view own = worker_.instance_id();
@@ -131,12 +130,18 @@ void Exchange::add_client_fields() {
 
 // Trailers pass, except those that an app might merge into headers it trusts; and on the way back those that could pass
 // for Lintel's own (X-Lintel-* is managed).
-const http::FieldList* Exchange::clean_trailers(const http::FieldList* trailers) {
+const http::FieldList* Exchange::clean_trailers(const http::FieldList* trailers, bool of_request) {
   if (trailers == nullptr || trailers->empty()) return nullptr;
   auto* clean = arena_.make<http::FieldList>();
+  const auto reads = [&](const Field& field) {
+    return std::ranges::any_of(config_.trust_headers,
+                               [&](const std::string& name) { return forwarded::folds_to(field.name, name); });
+  };
   for (const Field& field : *trailers) {
     const bool ours = field.id == FieldId::x_request_id || field.id == FieldId::cdn_loop;
-    if (!ours && !forwarded::is_managed(field.name)) clean->push(arena_, field);
+    if (ours || forwarded::is_managed(field.name)) continue;
+    if (of_request && (reads(field) || is_edited(site_->request_headers, field.name))) continue;
+    clean->push(arena_, field);
   }
   return clean->empty() ? nullptr : clean;
 }

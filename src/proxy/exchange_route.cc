@@ -61,9 +61,10 @@ Result<void> Exchange::identify() {
   identity_ = decision.identity;
   if (decision.error != ErrorCode::none) {
     refused_field_ = decision.field;
-    // Only of trusted peers, so that strangers cannot fill the log; the access log has all.
-    if (rule_ != nullptr) {
+    uint64_t skipped = 0;  // lines; the access log has all
+    if (rule_ != nullptr && worker_.refused_forwarding_lines().admit(signal_.reactor().now_ms(), skipped)) {
       log::info("{}: {} from peer {}", lintel::facts(decision.error).name, decision.field, connection_.peer_text);
+      if (skipped != 0) log::info("{} such lines were left out before", skipped);
     }
     return fail(decision.error);
   }
@@ -178,7 +179,12 @@ Result<void> Exchange::check_access() {
   if (route_ == nullptr) return {};
   if (route_->require_https && !identity_.https) return fail(ErrorCode::https_required);
   if (matches_any(route_->deny, identity_.client)) return fail(ErrorCode::access_denied);
-  if (!route_->allow.empty() && !matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
+  if (route_->allow.empty()) return {};
+  // A proxy that should name the client and does not stands here itself as the client: it must not open the door for
+  // whoever made it drop its header (Connection: X-Forwarded-For).
+  const bool nobody_named = rule_ != nullptr && rule_->names_client() && identity_.client_from == "connection";
+  if (identity_.client_hidden || nobody_named) return fail(ErrorCode::access_denied);
+  if (!matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
   return {};
 }
 

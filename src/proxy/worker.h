@@ -78,6 +78,7 @@ class Worker {
   StopHook*& stop_hooks() noexcept { return stop_hooks_; }
   // Of the lines about PROXY headers.
   log::Throttle& proxy_header_lines() noexcept { return proxy_header_lines_; }
+  log::Throttle& refused_forwarding_lines() noexcept { return refused_forwarding_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
   void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
@@ -104,7 +105,7 @@ class Worker {
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> listeners_;
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
-  log::Throttle proxy_header_lines_;
+  log::Throttle proxy_header_lines_, refused_forwarding_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
   bool log_enabled_ = false;

@@ -22,7 +22,7 @@ RULES = {
     "fly": [{"preset": "fly", "peers": ["172.16.0.0/12"]}],
     "unix": [{"peers": ["unix"], "source": "x-forwarded"}],
     "single": [{"peers": TEN, "client_header": "X-Real-IP", "scheme_header": "Front-End-Https"}],
-    "fixed": [{"peers": TEN, "client_header": "X-Envoy-External-Address", "scheme": "https"}],
+    "fixed": [{"peers": TEN, "client_header": "X-My-Client", "scheme": "https"}],
 }
 HOST = ("Host", "app.ex")
 
@@ -140,8 +140,8 @@ ROWS = [
     row("66", "P", "single", HOP, [("X-Real-IP", C), ("Front-End-Https", "on"), xf("For", E), xf("Proto", "http")],
         https(C)),
     row("66b", "P", "single", HOP, [("X-Real-IP", f"{E}, {C}")], 400, "forwarded-garbage"),
-    row("66c", "P", "fixed", HOP, [("X-Envoy-External-Address", C), xf("Proto", "http")], https(C)),
-    row("66d", "P", "fixed", STRANGER, [("X-Envoy-External-Address", C)], http(STRANGER)),
+    row("66c", "P", "fixed", HOP, [("X-My-Client", C), xf("Proto", "http")], https(C)),
+    row("66d", "P", "fixed", STRANGER, [("X-My-Client", C)], http(STRANGER)),
     row("67", "P", "unix", "unix", [xf("For", C), xf("Proto", "https")], https(C)),
     row("67b", "P", "unix", STRANGER, [xf("For", C), xf("Proto", "https")], http(STRANGER)),
 ]

@@ -89,7 +89,7 @@ class Live(unittest.TestCase):
         names = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix",
                  "Forwarded", "X-Real-IP", "CF-Connecting-IP", "Fly-Client-IP", "True-Client-IP", "Front-End-Https",
                  "X-Forwarded-Ssl", "X-Scheme", "X_Forwarded_For", "X-Forwarded_Proto", "x.forwarded.host", "Client-Cert",
-                 "X-Original-URL", "CF-Visitor", "X-Envoy-External-Address", "Connection"]
+                 "X-Original-URL", "CF-Visitor", "X-My-Client", "Connection"]
         values = [C, "6.6.6.6", "https", "http", "on", "evil", "www.ex", "8443", "//evil", "for=6.6.6.6;proto=https",
                   "10.0.0.7", f"{C}, 10.0.0.7", '"', "", "unknown", "x-forwarded-for", '{"scheme":"https"}', "," * 50]
         for name, serve in self.running.items():
@@ -109,9 +109,17 @@ class Live(unittest.TestCase):
                                          (seed, header))
 
     def test_a_stranger_cannot_use_a_header_that_a_rule_reads(self):
-        """X-Envoy-External-Address is not in the managed set; a rule that reads it makes it so."""
-        _, _, seen = self.ask(self.running["fixed"], "P", STRANGER, [("Host", "app.ex"), ("X_Envoy_External-Address", C)])
-        self.assertNotIn("external", str(seen.headers).lower())
+        """X-My-Client is not in the managed set; a rule that reads it makes it so, in every spelling and in trailers."""
+        _, _, seen = self.ask(self.running["fixed"], "P", STRANGER, [("Host", "app.ex"), ("X_My-Client", C)])
+        self.assertNotIn(C, str(seen.headers))
+        with self.connect(self.running["fixed"], "P", STRANGER) as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: app.ex\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                         b"1\r\nx\r\n0\r\nX_My_Client: 6.6.6.6\r\nX-My-Client: 6.6.6.6\r\nX-Sum: 1\r\n\r\n")
+            while sock.recv(65536):
+                pass
+        trailers = [(name.decode().lower() if isinstance(name, bytes) else name.lower()) for name, _ in
+                    self.origin.requests[-1].trailers]
+        self.assertEqual(trailers, ["x-sum"])
 
     def test_policies_use_the_identity(self):
         """allow, require_scheme, the redirect, cookies, HSTS and the log read the identity, not the connection."""
@@ -144,6 +152,45 @@ class Live(unittest.TestCase):
             self.assertRegex(text, r"(?i)strict-transport-security: max-age")
             line = serve.wait_log(lambda one: one.get("client") == C and one["status"] == 200)
             self.assertEqual((line["peer"], line["client_from"], line["scheme"]), (HOP, "X-Forwarded-For", "https"))
+
+    def test_allow_does_not_open_for_a_proxy_that_names_nobody(self):
+        """CVE-2022-31813: a client makes the proxy in front drop its own header, and would then be taken for the proxy."""
+        with temp_folder() as folder:
+            site = {"hosts": ["app.ex"], "certificate": "self-signed", "to": [self.origin.url], "redirect_http": "off",
+                    "route": [{"path": "/admin/*", "allow": ["10.0.0.0/8"]}]}
+            port = free_port()
+            serve = Serve(folder, [site], {"http": [{"listen": f"127.0.0.1:{port}", "proxy_protocol": ["127.0.0.0/8"]}]},
+                          wait=False, trust=RULES["T"])
+            self.addCleanup(serve.stop)
+            serve.wait_listening(port)
+            serve.plain_port = port
+            for lines in ([], [("X-Forwarded-For", "")], [("X-Forwarded-For", "6.6.6.6, unknown")]):
+                status, error, _ = self.ask(serve, "P", HOP, [("Host", "app.ex"), *lines], "/admin/x")
+                self.assertEqual((status, error), (403, "access-denied"), lines)
+            self.assertEqual(self.ask(serve, "P", HOP, [("Host", "app.ex"), ("X-Forwarded-For", "10.0.0.9")], "/admin/x")[0], 200)
+
+    def test_a_refused_host_is_logged_with_its_client(self):
+        """Whoever bans addresses by the log must not ban the balancer."""
+        serve = self.running["T"]
+        self.ask(serve, "P", HOP, [("Host", "nope.ex"), ("X-Forwarded-For", "198.51.100.99")])
+        line = serve.wait_log(lambda one: one.get("error") == "host-not-served")
+        self.assertEqual((line["client"], line["peer"]), ("198.51.100.99", HOP))
+
+    def test_what_lintel_sets_for_the_app_has_no_alias(self):
+        """"X_App_Key" beside Lintel's X-App-Key is one variable to a WSGI app, with the client's value in it."""
+        with temp_folder() as folder:
+            serve = Serve(folder, [{"hosts": ["app.ex"], "certificate": "self-signed", "to": [self.origin.url],
+                                    "redirect_http": "off", "headers": {"request": {"set": {"X-App-Key": "secret"},
+                                                                                    "remove": ["X-Debug"]}}}])
+            self.addCleanup(serve.stop)
+            with socket.create_connection(("127.0.0.1", serve.http), timeout=30) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: app.ex\r\nX_App_Key: evil\r\nX_Debug: 1\r\nX-App.Key: evil\r\n"
+                             b"Connection: close\r\n\r\n")
+                while sock.recv(65536):
+                    pass
+            seen = [(folded(name), value) for name, value in self.origin.requests[-1].headers]
+            self.assertEqual([value for name, value in seen if name == "x-app-key"], ["secret"])
+            self.assertNotIn("x-debug", [name for name, _ in seen])
 
     def test_a_refusal_names_header_and_peer(self):
         serve = self.running["T"]
@@ -197,7 +244,7 @@ def add_live_row(one):
         for name, _ in seen.headers:
             self.assertNotIn(folded(name), {"forwarded", "cf-connecting-ip", "fly-client-ip", "true-client-ip",
                                             "client-cert", "x-original-url", "front-end-https", "x-scheme",
-                                            "x-envoy-external-address"})
+                                            "x-my-client"})
         self.assertEqual(seen.target, "/")
     setattr(Live, f"test_row_{one['number']}", test)
 
