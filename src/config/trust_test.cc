@@ -18,7 +18,7 @@ std::vector<std::string> said(std::string_view block, std::string_view in_site =
 
 TEST(Trust, ABlockBecomesARule) {
   const auto result = parse(
-      "[[trust]]\npeers = [\"10.0.0.2\", \"unix\"]\nsource = \"forwarded\"\naccept = [\"for\", \"host\"]\n"
+      "[[trust]]\npeers = [\"10.0.0.2\", \"unix\"]\nsource = \"forwarded\"\naccept = [\"for\", \"proto\", \"host\"]\n"
       "pass = [\"x-goog-iap-jwt-assertion\"]\n[[trust]]\npreset = \"cloudflare\"\n" +
       site("emit = [\"x-forwarded\", \"x-scheme\"]\n"));
   EXPECT_THAT(lines(result), IsEmpty());
@@ -26,7 +26,7 @@ TEST(Trust, ABlockBecomesARule) {
   const forwarded::Rule& first = result.config->trust[0];
   EXPECT_TRUE(first.unix_peers && first.peers.contains(*IpAddress::parse("10.0.0.2")));
   EXPECT_EQ(first.source, forwarded::Source::forwarded);
-  EXPECT_TRUE(first.accept.client && first.accept.host && !first.accept.proto);
+  EXPECT_TRUE(first.accept.client && first.accept.host && !first.accept.port);
   EXPECT_TRUE(first.passes("X-Goog-IAP-JWT-Assertion"));
   EXPECT_EQ(result.config->trust[1].client_header, "CF-Connecting-IP");
   EXPECT_TRUE(result.config->sites[0].emit.x_scheme);
@@ -34,10 +34,9 @@ TEST(Trust, ABlockBecomesARule) {
 
 // The header of a rule that is in no list of ours would otherwise pass from strangers to an app that reads it.
 TEST(Trust, WhatARuleReadsIsWithheldFromEverybodyElse) {
-  const auto result =
-      parse("[[trust]]\npeers = [\"10.0.0.2\"]\nclient_header = \"X_Envoy-External.Address\"\n" + site(""));
+  const auto result = parse("[[trust]]\npeers = [\"10.0.0.2\"]\nclient_header = \"X_Our-Client.Address\"\n" + site(""));
   ASSERT_NE(result.config, nullptr);
-  EXPECT_THAT(result.config->trust_headers, ElementsAre("x-envoy-external-address"));
+  EXPECT_THAT(result.config->trust_headers, ElementsAre("x-our-client-address"));
 }
 
 TEST(Trust, AWrongBlockIsRefusedWhereItIsWrong) {
@@ -71,6 +70,32 @@ TEST(Trust, RisksAreWarnedOf) {
   EXPECT_THAT(said("peers = [\"10.0.0.0/8\"]\nsource = \"x-forwarded\"\n",
                    "[[site.route]]\npath = \"/admin/*\"\nallow = [\"10.1.0.0/16\", \"192.0.2.7\"]\n"),
               ElementsAre(HasSubstr("warning: allow has 10.1.0.0/16, and [[trust]] believes peers in it")));
+}
+
+TEST(Trust, ARuleThatIsNeverAskedIsWarnedOf) {
+  EXPECT_THAT(
+      said("peers = [\"10.0.0.0/8\", \"unix\"]\nsource = \"x-forwarded\"\n[[trust]]\npeers = [\"10.1.0.0/16\"]\n"
+           "source = \"forwarded\"\n"),
+      ElementsAre(HasSubstr("4:1 warning: [[trust]]: an earlier block matches all of these peers")));
+  EXPECT_THAT(
+      said("peers = [\"10.0.0.0/8\"]\nsource = \"x-forwarded\"\n[[trust]]\npeers = [\"10.1.0.0/16\", \"unix\"]\n"
+           "source = \"forwarded\"\n"),
+      IsEmpty());
+}
+
+// A balancer that ends TLS and does not say so: every request would be sent back to https for ever.
+TEST(Trust, ARuleWithoutASchemeIsWarnedOfWhereHttpIsRedirected) {
+  EXPECT_THAT(said("peers = [\"10.0.0.2\"]\nclient_header = \"X-Real-IP\"\n"),
+              ElementsAre(HasSubstr("says nothing of the scheme")));
+  EXPECT_THAT(said("peers = [\"10.0.0.2\"]\nclient_header = \"X-Real-IP\"\n", "redirect_http = \"off\"\n"), IsEmpty());
+  EXPECT_THAT(said("peers = [\"10.0.0.2\"]\nclient_header = \"X-Real-IP\"\nscheme = \"https\"\n"), IsEmpty());
+}
+
+// Whoever may connect to the unix socket stands as 127.0.0.1 when its proxy names nobody.
+TEST(Trust, AllowAndUnixPeersOverlapAtLoopback) {
+  EXPECT_THAT(said("peers = [\"unix\"]\nsource = \"x-forwarded\"\n",
+                   "[[site.route]]\npath = \"/admin/*\"\nallow = [\"127.0.0.0/8\"]\n"),
+              ElementsAre(HasSubstr("warning: allow has 127.0.0.0/8")));
 }
 
 }  // namespace

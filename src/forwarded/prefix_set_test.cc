@@ -64,6 +64,18 @@ TEST(PrefixSet, CoversWholePrefixesOnly) {
   EXPECT_FALSE(PrefixSet().covers(*IpPrefix::parse("10.0.0.0/8")));
 }
 
+// `lintel check` warns where an allow list and trusted peers share an address.
+TEST(PrefixSet, OverlapsFromBothSides) {
+  const PrefixSet set = set_of({"10.1.0.0/16", "192.0.2.7", "2001:db8::/32"});
+  EXPECT_TRUE(set.overlaps(*IpPrefix::parse("10.0.0.0/8")));
+  EXPECT_TRUE(set.overlaps(*IpPrefix::parse("10.1.2.3")));
+  EXPECT_TRUE(set.overlaps(*IpPrefix::parse("192.0.2.0/24")));
+  EXPECT_FALSE(set.overlaps(*IpPrefix::parse("10.2.0.0/16")));
+  EXPECT_FALSE(set.overlaps(*IpPrefix::parse("9.0.0.0/8")));
+  EXPECT_TRUE(set.overlaps(*IpPrefix::parse("2001:db8:1::/48")));
+  EXPECT_FALSE(set.overlaps(*IpPrefix::parse("2001:db9::/32")));
+}
+
 // The merged form against the plain one, with prefixes that nest and touch.
 TEST(PrefixSet, AgreesWithLookingAtEachPrefix) {
   std::mt19937 random(7);

@@ -75,6 +75,36 @@ TEST(MakeRule, TheWholeInternetNeedsAYes) {
   }
 }
 
+TEST(MakeRule, TheInternetInPiecesNeedsAYesToo) {
+  const auto pieces = [](const char* format_first, int count) {
+    std::vector<std::string> peers;
+    for (int i = 0; i < count; ++i) peers.push_back(std::to_string(20 + i) + format_first);
+    return peers;
+  };
+  EXPECT_EQ(problem([&](RuleText& t) { t.peers = pieces(".0.0.0/8", 4); }), "none");
+  EXPECT_THAT(problem([&](RuleText& t) { t.peers = pieces(".0.0.0/8", 5); }), HasSubstr("together these networks"));
+  EXPECT_EQ(problem([](RuleText& t) { t.peers = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}; }),
+            "none");
+}
+
+// What a platform passes on of the client's own must not become the client's word by one more key.
+TEST(MakeRule, APresetIsNotWidened) {
+  RuleText text;
+  text.preset = "nginx";
+  text.peers = {"10.0.0.2"};
+  text.accept = {{"for"}};
+  EXPECT_TRUE(make_rule(text));
+  for (const char* word : {"host", "port", "prefix"}) {
+    text.accept = {{"for", "proto", word}};
+    EXPECT_THAT(make_rule(text).error().message, HasSubstr("a preset never believes")) << word;
+  }
+}
+
+TEST(MakeRule, HeadersThatAClientCanAddAreNotRead) {
+  EXPECT_THAT(problem([](RuleText& t) { t.scheme_header = "X-Arr-SSL"; }), HasSubstr("read X-Forwarded-Proto"));
+  EXPECT_THAT(problem([](RuleText& t) { t.pass = {"Proxy"}; }), HasSubstr("written by Lintel itself"));
+}
+
 TEST(MakeRule, PassIsForManagedNamesThatLintelDoesNotWrite) {
   EXPECT_EQ(problem([](RuleText& t) { t.pass = {"X-Goog-IAP-JWT-Assertion"}; }), "none");
   EXPECT_THAT(problem([](RuleText& t) { t.pass = {"Cookie"}; }), HasSubstr("reaches the app anyway"));
