@@ -30,6 +30,10 @@ class Answer:
         return json.loads(self.body)
 
 
+class CutOff(AssertionError):
+    """The app was ended in the middle of an answer that had begun: nobody can repeat that for it."""
+
+
 class Dev:
     """A running `lintel dev` with a home of its own. `app` is what stands behind "--"; `data` holds the CA."""
 
@@ -112,6 +116,8 @@ class Dev:
             ["curl", "--silent", "--show-error", "--include", "--max-time", str(PATIENCE), *trust, *options,
              f"{scheme}://{name}:{self.port}{path}"],
             capture_output=True, env={**os.environ, "HOME": str(self.folder)}, check=False)
+        if done.returncode in (18, 92) and done.stdout.startswith(b"HTTP/2 200"):
+            raise CutOff(f"curl: {done.stderr.decode()}\n{self.output()}")
         if done.returncode != 0:
             raise AssertionError(f"curl: {done.stderr.decode()}\n{self.output()}")
         head, _, body = done.stdout.partition(b"\r\n\r\n")

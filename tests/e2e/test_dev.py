@@ -8,7 +8,7 @@ import ssl
 import tempfile
 import unittest
 
-from dev_test import APP, PATIENCE, PYTHON, Dev, WebSocket, app, listens
+from dev_test import CutOff, APP, PATIENCE, PYTHON, Dev, WebSocket, app, listens
 from lintel_test import ROOT, end_process, free_port, python_app, wait_until
 
 EXAMPLES = ROOT / "examples"
@@ -45,7 +45,15 @@ class Examples(unittest.TestCase):
         dev = Dev(self, PYTHON, "-m", "flask", "--debug", "run", cwd=folder)
         self.assertIn("hello over https", dev.curl().body)
         (folder / "app.py").write_text(source.replace('"hello"', '"a longer hello"'))
-        wait_until(lambda: "a longer hello over https" in dev.curl().body, "the new code", PATIENCE)
+
+        def answers_with_the_new_code():
+            try:
+                answer = dev.curl()
+            except CutOff:
+                return False
+            self.assertEqual(answer.status, 200, answer.body)
+            return "a longer hello over https" in answer.body
+        wait_until(answers_with_the_new_code, "the new code", PATIENCE)
 
     def test_gunicorn(self):
         dev = self.start("gunicorn-hello", PYTHON, "-m", "gunicorn", "app:app")
