@@ -8,7 +8,7 @@ import ssl
 import tempfile
 import unittest
 
-from dev_test import CutOff, APP, PATIENCE, PYTHON, Dev, WebSocket, app, listens
+from dev_test import APP, PATIENCE, PYTHON, CutOff, Dev, WebSocket, app, listens
 from lintel_test import ROOT, end_process, free_port, python_app, wait_until
 
 EXAMPLES = ROOT / "examples"
