@@ -229,7 +229,7 @@ ROWS = (
     Row("h1", "HTTP/1.1 keep-alive", "CPU µs/request", http1, 0.88, note="wrk, 64 connections"),
     Row("tls", "HTTPS, HTTP/1.1 keep-alive", "CPU µs/request", https1, 0.82, note="wrk, 64 connections"),
     Row("h2", "HTTPS, HTTP/2", "CPU µs/request", https2, 0.85, note="h2load, 16 connections × 8 streams"),
-    Row("trust", "HTTP/1.1, a chain of three, 1,000 trusted ranges", "CPU µs/request", trusted_chain, None,
+    Row("trust", "chain of 3, 1,000 trusted ranges", "CPU µs/request", trusted_chain, None,
         only=("lintel", "nginx"), purpose="trust", note="wrk, 64 connections; nginx with real_ip_recursive"),
     Row("handshake", "full TLS 1.3 handshake", "CPU µs/handshake", lambda c, p: handshakes(c, p, False), 1.0, digits=0,
         note="P-256 certificate, X25519, no request"),
