@@ -24,6 +24,20 @@ bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
 }
 
+// The path as servers see it that take ";…" of a segment for parameters and drop it (Tomcat, Jetty): "/admin;x/y" is
+// "/admin/y" to them, and "/a/..;/admin" is "/admin".
+std::string_view without_parameters(std::string_view path, Arena& arena) {
+  char* to = arena.chars(path.size());
+  size_t size = 0;
+  bool in_parameters = false;
+  for (char c : path) {
+    if (c == ';') in_parameters = true;
+    if (c == '/') in_parameters = false;
+    if (!in_parameters) to[size++] = c;
+  }
+  return {to, size};
+}
+
 // Which names and ports are served, for the trust engine; keeps the site that it asked for last.
 struct ServedSite {
   const config::Config& config;
@@ -157,6 +171,11 @@ Result<void> Exchange::choose_target() {
   const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
   std::string_view path = normalised ? *normalised : raw_path;
   route_ = config::find_route(*site_, path);
+  if (restricted && path.find(';') != std::string_view::npos) {
+    const auto bare = http::normalise_path(without_parameters(path, arena_), arena_);
+    const config::Route* as_servlet = bare ? config::find_route(*site_, *bare) : nullptr;
+    if (as_servlet != nullptr && as_servlet->restricts()) route_ = as_servlet;
+  }
   if (route_ == nullptr) return {};
   const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
   if (!rewrite) return {};
