@@ -26,4 +26,7 @@ void add_doctor(CLI::App& app, int& exit_code);
 void add_resolve(CLI::App& app, int& exit_code);
 void add_version(CLI::App& app, int& exit_code);
 
+// What `lintel version` and `lintel --version` print, without the line's end.
+std::string version_line();
+
 }  // namespace lintel::cli

@@ -354,6 +354,8 @@ std::optional<ErrorCode> take_proxy_header(const Options& options, Question& que
 int run(const Options& options) {
   auto question = prepare(options);
   if (!question) return report(question.error());
+  if (::isatty(STDIN_FILENO) != 0)
+    fmt::print(stderr, "lintel: type the request's header lines, such as \"Host: app.example\"; Ctrl-D ends them\n");
   auto text = read_stdin();
   if (!text) return report(text.error());
   forwarded::Notes notes;
@@ -386,7 +388,8 @@ void add_resolve(CLI::App& app, int& exit_code) {
   command->add_option("-c,--config", options->config_file, "Take [[trust]] and the sites from this file")
       ->type_name("FILE");
   command->add_option("--trust", options->trust, "Peers that are believed (peers)")->type_name("CIDR");
-  command->add_option("--source", options->source, "none, x-forwarded or forwarded")->type_name("S");
+  command->add_option("--source", options->source, "none, x-forwarded (with --trust the default) or forwarded")
+      ->type_name("S");
   command->add_option("--accept", options->accept, "for,proto,host,port,prefix")->type_name("LIST");
   command->add_option("--hops", options->hops, "How many proxies there are")->type_name("N");
   command->add_option("--preset", options->preset, "A platform, such as cloudflare")->type_name("NAME");

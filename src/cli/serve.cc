@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -36,6 +37,10 @@ Outcome<std::vector<SocketAddress>> parse_all(const std::vector<std::string>& te
 }
 
 Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& options) {
+  if (options.to.empty() && options.hosts.front().ends_with(".toml")) {
+    return fail(ErrorCode::usage,
+                fmt::format("serve: a configuration file is named with -c: lintel serve -c {}", options.hosts.front()));
+  }
   if (options.to.empty()) {
     return fail(ErrorCode::usage,
                 "serve HOST needs --to URL: where the app listens; e.g. lintel serve example.com --to "
@@ -55,6 +60,19 @@ Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& opt
   return config::from_command_line(options.hosts, options.to, kind, *https, *http);
 }
 
+// What belongs to HOST, with no HOST: it would be ignored beside a file.
+std::string without_host(const Options& options) {
+  const std::string_view flag = !options.to.empty()      ? "--to"
+                                : !options.https.empty() ? "--https"
+                                : !options.http.empty()  ? "--http"
+                                                         : "";
+  if (flag.empty()) return {};
+  return fmt::format(
+      "serve {} needs HOST, the name to serve: lintel serve app.test --to 127.0.0.1:8000; with -c FILE "
+      "the file says where to listen and where the app is",
+      flag);
+}
+
 int serve(const Options& options) {
   std::shared_ptr<const config::Config> config;
   if (!options.hosts.empty()) {
@@ -64,6 +82,8 @@ int serve(const Options& options) {
     auto built = from_arguments(options);
     if (!built) return report(built.error());
     config = std::move(*built);
+  } else if (std::string wrong = without_host(options); !wrong.empty()) {
+    return report(Error{ErrorCode::usage, std::move(wrong)});
   } else {
     const std::string file = options.file.empty() ? "/etc/lintel/lintel.toml" : options.file;
     config::ParseResult parsed = config::parse_file(file);

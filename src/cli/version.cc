@@ -7,10 +7,16 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "cli/commands.h"
 
 namespace lintel::cli {
+
+std::string version_line() {
+  return fmt::format("lintel {} (OpenSSL {}, nghttp2 {})", LINTEL_VERSION, OpenSSL_version(OPENSSL_VERSION_STRING),
+                     nghttp2_version(0)->version_str);
+}
 
 void add_version(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("version", "Version of Lintel and of the libraries it runs with");
@@ -19,13 +25,13 @@ void add_version(CLI::App& app, int& exit_code) {
   command->footer("Example: lintel version --json");
   command->callback([json, &exit_code] {
     exit_code = 0;
-    const char* openssl = OpenSSL_version(OPENSSL_VERSION_STRING);
-    const char* nghttp2 = nghttp2_version(0)->version_str;
     if (*json) {
-      const nlohmann::json object = {{"lintel", LINTEL_VERSION}, {"openssl", openssl}, {"nghttp2", nghttp2}};
+      const nlohmann::json object = {{"lintel", LINTEL_VERSION},
+                                     {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+                                     {"nghttp2", nghttp2_version(0)->version_str}};
       fmt::print("{}\n", object.dump());
     } else {
-      fmt::print("lintel {} (OpenSSL {}, nghttp2 {})\n", LINTEL_VERSION, openssl, nghttp2);
+      fmt::print("{}\n", version_line());
     }
   });
 }

@@ -221,6 +221,9 @@ Read<SocketAddress> read_listen(std::string_view text) {
     return SocketAddress::of_unix(std::move(*path));
   }
   if (text.find("://") != std::string_view::npos) return std::unexpected("write an address and port, not a URL");
+  if (!text.empty() && std::ranges::all_of(text, is_digit)) {
+    return std::unexpected(fmt::format("a port alone is written \":{}\", or behind an address", text));
+  }
   const auto parts = split_host_port(text);
   if (!parts) return std::unexpected(parts.error());
   if (!parts->has_port) return std::unexpected("a port is missing, as in \"[::]:443\" or \":443\"");
