@@ -119,9 +119,10 @@ int check(const std::string& file, bool json) {
     if (result.config == nullptr) {
       fmt::print(stderr, "lintel: {} is not valid: {}{}\n", name, counted(errors, "error"), warned);
     } else {
-      fmt::print("{}: fine: {}, {}, {}{}\n", name, counted(result.config->sites.size(), "site"),
+      const size_t rules = result.config->trust.size();
+      fmt::print("{}: fine: {}, {}, {}{}{}\n", name, counted(result.config->sites.size(), "site"),
                  counted(result.config->listeners.size(), "listener"), counted(result.config->files.size(), "file"),
-                 warned);
+                 rules == 0 ? "" : ", " + counted(rules, "trust rule"), warned);
     }
   }
   return result.config == nullptr ? 2 : 0;

@@ -88,6 +88,11 @@ class Check(unittest.TestCase):
         self.assertIn(b"lintel.toml:8:1: warning: this route is never reached", done.stderr)
         self.assertEqual(done.stdout, b"lintel.toml: fine: 1 site, 2 listeners, 1 file, 1 warning\n")
 
+    def test_trust_rules_are_counted(self):
+        """Whoever added one wants to see that it was read."""
+        done = self.check(SITE + '[[trust]]\npeers = ["10.0.0.2"]\nsource = "x-forwarded"\n')
+        self.assertEqual(done.stdout, b"lintel.toml: fine: 1 site, 2 listeners, 1 file, 1 trust rule\n")
+
     def test_certificates_are_opened(self):
         """serve would refuse to start, or browsers would refuse the site: better to hear it before."""
         for name, host in (("a", "example.com"), ("b", "*.other.test")):
