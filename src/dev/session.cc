@@ -116,7 +116,8 @@ class Session {
   void handle(const signalfd_siginfo& info);
   void end_soon();
   void on_end_deadline();
-  std::string advice(ErrorCode code, std::string_view host) const;
+  std::string advice(ErrorCode code, std::string_view host);
+  void say_not_served(std::string_view host);
 
   const DevOptions& options_;
   Reporter& reporter_;
@@ -133,6 +134,7 @@ class Session {
   net::Watch signal_watch_;
   std::unique_ptr<net::Signal> end_;  // its deadline: stop without waiting any longer, or kill the app
   Child child_;
+  log::Throttle not_served_;
   std::unique_ptr<AppWatcher> watcher_;
   bool ending_ = false;
   bool opened_ = false;
@@ -320,9 +322,18 @@ void Session::on_end_deadline() {
   child_.kill_tree();
 }
 
-std::string Session::advice(ErrorCode code, std::string_view host) const {
+// Whoever asks may not show the answer's body: a tunnel, a script.
+void Session::say_not_served(std::string_view host) {
+  uint64_t skipped = 0;
+  if (!not_served_.admit(server_->reactor().now_ms(), skipped)) return;
+  log::warn("host-not-served: {} is not served here; to serve it too, start with --allow-host {}", host, host);
+  if (skipped != 0) log::warn("{} such lines were left out before", skipped);
+}
+
+std::string Session::advice(ErrorCode code, std::string_view host) {
   switch (code) {
     case ErrorCode::host_not_served:
+      say_not_served(host);
       return fmt::format("To serve this name too, start: lintel dev --allow-host {} ...", log::escape(host));
     case ErrorCode::sni_mismatch:
       return "The TLS connection was opened for a name that is not served; --allow-host would allow it.";
