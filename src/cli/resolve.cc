@@ -192,10 +192,11 @@ Outcome<Question> prepare(const Options& options) {
     if (bool forwarded::Emit::* flag = forwarded::emit_flag(name); flag != nullptr) question.emit.*flag = true;
   }
   for (const std::string& name : split_commas(options.served)) {
+    const std::string_view wildcard = name.starts_with("*.") ? "*." : "";
     Arena arena;
-    const auto host = parse_authority(name, arena);
+    const auto host = parse_authority(std::string_view(name).substr(wildcard.size()), arena);
     if (!host || host->has_port) return wrong(fmt::format("--served {}: not a host name", log::escape(name)));
-    question.served.emplace_back(host->host);
+    question.served.push_back(fmt::format("{}{}", wildcard, host->host));
   }
   question.public_ports = options.public_ports;
   if (!options.config_file.empty()) {
@@ -218,7 +219,12 @@ Outcome<Question> prepare(const Options& options) {
 
 bool serves(const Question& question, std::string_view host) {
   if (question.from_file) return config::find_site(*question.config, host) != nullptr;
-  return question.served.empty() || std::ranges::find(question.served, host) != question.served.end();
+  if (question.served.empty()) return true;
+  return std::ranges::any_of(question.served, [host](std::string_view name) {
+    const size_t dot = host.find('.');
+    const bool is_wildcard = name.starts_with("*.");
+    return is_wildcard ? dot != host.npos && dot != 0 && host.substr(dot) == name.substr(1) : name == host;
+  });
 }
 
 bool allows_port(const Question& question, std::string_view host, uint16_t port) {
@@ -398,7 +404,8 @@ void add_resolve(CLI::App& app, int& exit_code) {
   command->add_option("--scheme", options->scheme, "What the peers' clients use: http or https")->type_name("S");
   command->add_option("--pass", options->pass, "Managed names that go through")->type_name("H");
   command->add_flag("--i-know", options->i_know, "Allow --trust 0.0.0.0/0");
-  command->add_option("--served", options->served, "Hosts that are served; without it all")->type_name("HOST");
+  command->add_option("--served", options->served, "Hosts that are served, also *.app.example; without it all")
+      ->type_name("HOST");
   command->add_option("--public-port", options->public_ports, "Ports that Host may name")->type_name("N");
   command->add_option("--emit", options->emit, "Further headers for the app, such as forwarded")->type_name("NAME");
   command->add_option("--upgrade", options->upgrade, "The request asks for this protocol")->type_name("PROTOCOL");

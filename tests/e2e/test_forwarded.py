@@ -28,6 +28,11 @@ def resolve(lines, *flags, raw=None):
 class Resolve(unittest.TestCase):
     maxDiff = None
 
+    def test_a_served_wildcard_is_exactly_one_label_as_in_the_library(self):
+        for host, status in (("a.app.example", 200), ("app.example", 421), ("b.a.app.example", 421), ("aapp.example", 421)):
+            with self.subTest(host):
+                self.assertEqual(resolve([("Host", host)], "--peer", "192.0.2.7", "--served", "*.app.example")["status"], status)
+
     def ask(self, row):
         listener = "https:443" if row["listener"] == "S" else "http:80"
         return resolve(row["lines"], "--listener", listener, "--peer", row["peer"], "--served", ",".join(SERVED),
