@@ -1,5 +1,6 @@
 // lintel serve: the production proxy, from a file or from HOST… --to URL….
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -16,6 +17,8 @@
 
 namespace lintel::cli {
 namespace {
+
+constexpr const char* default_file = "/etc/lintel/lintel.toml";
 
 struct Options {
   std::vector<std::string> hosts;
@@ -85,7 +88,12 @@ int serve(const Options& options) {
   } else if (std::string wrong = without_host(options); !wrong.empty()) {
     return report(Error{ErrorCode::usage, std::move(wrong)});
   } else {
-    const std::string file = options.file.empty() ? "/etc/lintel/lintel.toml" : options.file;
+    const std::string file = options.file.empty() ? default_file : options.file;
+    if (options.file.empty() && ::access(default_file, F_OK) != 0) {
+      return report(Error{ErrorCode::usage, fmt::format("serve: there is no {}; name a file with -c FILE, or serve "
+                                                        "without one: lintel serve app.test --to 127.0.0.1:8000",
+                                                        default_file)});
+    }
     config::ParseResult parsed = config::parse_file(file);
     for (const config::Diagnostic& one : parsed.diagnostics) fmt::print(stderr, "{}\n", one.render());
     if (parsed.config == nullptr) {

@@ -44,7 +44,11 @@ Outcome<void> decide_target(const DevOptions& options, Plan& plan) {
     return {};
   }
   auto endpoint = config::parse_endpoint(options.target);
-  if (!endpoint) return std::unexpected(endpoint.error());
+  if (!endpoint) {
+    return fail(ErrorCode::usage, fmt::format("{}; a command that starts the app stands behind --, as in 'lintel dev "
+                                              "-- python3 app.py'",
+                                              endpoint.error().message));
+  }
   if (!options.command.empty()) {
     if (!is_loopback_host(endpoint->host))
       return fail(ErrorCode::usage, fmt::format("{} is not on this machine, where the command is started; name its "

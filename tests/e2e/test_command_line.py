@@ -16,6 +16,7 @@ WRONG = {
     "resolve --per 10.0.0.1": 'there is no option --per; did you mean "--peer"?',
     "resolve": "--peer is required; see 'lintel resolve --help'",
     "dev python3 app.py": "lintel dev -- python3 app.py",
+    "dev flask": "lintel dev -- python3 app.py",
     "check lintel.toml": "lintel check -c lintel.toml",
     "serve lintel.toml": "lintel serve -c lintel.toml",
     "serve --to 127.0.0.1:8000": "serve --to needs HOST",
