@@ -12,6 +12,7 @@ import textwrap
 import threading
 import unittest
 
+from browser import Driver, trust
 from dev_test import PATIENCE, PYTHON, Dev, listens
 from lintel_test import LINTEL, ROOT, end_process, free_port, wait_until
 
@@ -121,6 +122,21 @@ class StoryTestCase(unittest.TestCase):
         """The one finding's lines, as they are printed, are those with which the other tests show that it works."""
         found = re.findall(r"^        fix: .*:\n((?: {13}.*\n)+)", dev.output(), re.MULTILINE)
         self.assertEqual([textwrap.dedent(lines).rstrip() for lines in found], [fix], dev.output())
+
+
+class BrowserStoryTestCase(StoryTestCase):
+    """With a browser that knows the CA, and forgets its cookies before each test."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.driver = Driver(cls.folder)
+        cls.addClassCleanup(cls.driver.stop)
+        trust(cls.driver.home, cls.root)
+        cls.driver.start()
+
+    def setUp(self):
+        self.driver.forget()
 
 
 __all__ = [name for name in dir() if not name.startswith("_")]

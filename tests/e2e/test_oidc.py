@@ -4,7 +4,6 @@ import http.client
 import re
 import urllib.parse
 
-from browser import Driver, trust
 from story import *
 
 PROXY_FIX = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1)"
@@ -13,24 +12,17 @@ LIBRARY_FIX = ("import lintel_forwarded\n"
 FORGED = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "6.6.6.6"}
 
 
-class SignIn(StoryTestCase):
+class SignIn(BrowserStoryTestCase):
     EXAMPLE = "flask-oidc"
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.driver = Driver(cls.folder)
-        cls.addClassCleanup(cls.driver.stop)
-        trust(cls.driver.home, cls.root)
-        cls.driver.start()
         cls.provider_port = free_port()
         cls.environment["ISSUER"] = f"http://localhost:{cls.provider_port}"
         cls.environment["PYTHONPATH"] = str(PYTHON_PACKAGES)
         cls.start(cls.addClassCleanup, ["node", "provider.mjs"], cls.copy_example(), cls.provider_port,
                   {"PROVIDER_PORT": str(cls.provider_port), "REDIRECT_URI": f"{cls.url}/callback"})
-
-    def setUp(self):
-        self.driver.forget()
 
     def app(self, fix=None):
         return [PYTHON, "app.py"], self.copy_example("app.py", fix)

@@ -1,21 +1,9 @@
 """The stories of examples/django-csrf and examples/express-session in a real browser: a form that is refused for its
 Origin, and a Secure session cookie that is never sent, until the app is told that it is on https."""
-from browser import Driver, trust
 from story import *
 
 
-class Story(StoryTestCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.driver = Driver(cls.folder)
-        cls.addClassCleanup(cls.driver.stop)
-        trust(cls.driver.home, cls.root)
-        cls.driver.start()
-
-    def setUp(self):
-        self.driver.forget()
-
+class Story(BrowserStoryTestCase):
     def send_form(self, button, before, after):
         """Opens the app's page, which says `before`, and sends its form; returns when the page says `after`."""
         self.driver.open(self.url + "/")
