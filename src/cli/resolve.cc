@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/authority.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -48,6 +49,7 @@ struct Question {
   bool from_file = false;
   std::vector<std::string> served;  // empty: every valid host
   std::vector<uint16_t> public_ports;
+  config::ProxyPeers proxy_protocol;
   forwarded::Emit emit;
 };
 
@@ -66,12 +68,6 @@ Outcome<std::string> read_stdin() {
   }
 }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
-  return text;
-}
-
 // "Name: value" lines, with or without a request line first, up to an empty line.
 Outcome<std::vector<Line>> parse_lines(std::string_view text) {
   std::vector<Line> lines;
@@ -86,7 +82,7 @@ Outcome<std::vector<Line>> parse_lines(std::string_view text) {
     const size_t colon = line.find(':');
     if (colon == line.npos || colon == 0 || line[colon - 1] == ' ')
       return wrong(fmt::format("line {} of the request is not \"Name: value\": {}", number, log::escape(line)));
-    lines.push_back({std::string(line.substr(0, colon)), std::string(trim(line.substr(colon + 1)))});
+    lines.push_back({std::string(line.substr(0, colon)), std::string(trimmed(line.substr(colon + 1)))});
     if (lines.size() > limits::request_fields_count)
       return wrong(fmt::format("the request has more than {} header fields", limits::request_fields_count));
   }
@@ -110,8 +106,7 @@ Outcome<void> read_listener(const std::string& text, forwarded::ConnectionFacts&
 
 Outcome<void> read_peer(const std::string& text, forwarded::ConnectionFacts& facts) {
   if (text == "unix") {
-    facts.peer_is_unix = true;
-    facts.peer = IpAddress::v4(0x7f000001);
+    facts.set_unix_peer();
     return {};
   }
   if (const auto address = IpAddress::parse(text)) {
@@ -181,15 +176,31 @@ Outcome<std::vector<forwarded::Rule>> rules_from(const Options& options) {
   return rules;
 }
 
+Outcome<void> read_proxy_peers(const Options& options, config::ProxyPeers& peers) {
+  for (const std::string& text : split_commas(options.proxy_protocol)) {
+    const auto prefix = IpPrefix::parse(text);
+    if (prefix) {
+      peers.prefixes.push_back(*prefix);
+    } else if (text == "unix") {
+      peers.unix_peers = true;
+    } else {
+      return wrong(
+          fmt::format("--proxy-protocol {}: neither an address, nor a network such as 10.0.0.0/8, nor "
+                      "\"unix\"",
+                      log::escape(text)));
+    }
+  }
+  return {};
+}
+
 Outcome<Question> prepare(const Options& options) {
   Question question;
   if (auto read = read_listener(options.listener, question.facts); !read) return std::unexpected(read.error());
   if (auto read = read_peer(options.peer, question.facts); !read) return std::unexpected(read.error());
+  if (auto read = read_proxy_peers(options, question.proxy_protocol); !read) return std::unexpected(read.error());
   for (const std::string& name : split_commas(options.emit)) {
-    const auto names = forwarded::emit_names();
-    if (std::ranges::find(names, name) == names.end())
-      return wrong(fmt::format("--emit {}: there are {}", log::escape(name), fmt::join(names, ", ")));
-    if (bool forwarded::Emit::* flag = forwarded::emit_flag(name); flag != nullptr) question.emit.*flag = true;
+    if (!forwarded::switch_on(name, question.emit))
+      return wrong(fmt::format("--emit {}: there are {}", log::escape(name), fmt::join(forwarded::emit_names(), ", ")));
   }
   for (const std::string& name : split_commas(options.served)) {
     const std::string_view wildcard = name.starts_with("*.") ? "*." : "";
@@ -233,26 +244,17 @@ bool allows_port(const Question& question, std::string_view host, uint16_t port)
   return site != nullptr && std::ranges::find(site->public_ports, port) != site->public_ports.end();
 }
 
-bool same(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return std::tolower(x) == std::tolower(y); });
-}
-
 // Is the header one that the rule reads?
 bool reads(const forwarded::Rule& rule, std::string_view name) {
-  if (same(name, rule.client_header) || same(name, rule.scheme_header)) return true;
-  if (rule.source == forwarded::Source::forwarded) return same(name, "forwarded");
-  if (rule.source != forwarded::Source::x_forwarded) return false;
-  const forwarded::Accept& accept = rule.accept;
-  return (accept.client && rule.client_header.empty() && same(name, "x-forwarded-for")) ||
-         (accept.proto && rule.reads_proto() && same(name, "x-forwarded-proto")) ||
-         (accept.host && same(name, "x-forwarded-host")) || (accept.port && same(name, "x-forwarded-port")) ||
-         (accept.prefix && same(name, "x-forwarded-prefix"));
+  forwarded::Claims claims(rule);
+  claims.add(name, {});
+  return !claims.empty();
 }
 
 // What is taken out of the request, with a note for each that had no say.
 std::vector<std::string> removed_names(const Question& question, const forwarded::Rule* rule, forwarded::Notes& notes) {
   std::vector<std::string> removed;
-  const std::string peer = question.facts.peer_is_unix ? "unix" : question.facts.peer.text();
+  const std::string peer = question.facts.peer_name();
   for (const Line& line : question.lines) {
     const auto names_it = [&](const std::string& folded) { return forwarded::folds_to(line.name, folded); };
     const std::vector<std::string>& extra = question.config->trust_headers;
@@ -273,13 +275,9 @@ std::vector<std::string> removed_names(const Question& question, const forwarded
 
 Json refusal(const Question& question, ErrorCode code, std::string_view field, bool trusted,
              const forwarded::Notes& notes) {
-  return {{"status", facts(code).status},
-          {"error", facts(code).name},
-          {"header", field},
-          {"message", explain(code)},
-          {"peer", question.facts.peer_is_unix ? "unix" : question.facts.peer.text()},
-          {"trusted", trusted},
-          {"notes", notes}};
+  return {
+      {"status", facts(code).status},       {"error", facts(code).name}, {"header", field}, {"message", explain(code)},
+      {"peer", question.facts.peer_name()}, {"trusted", trusted},        {"notes", notes}};
 }
 
 Json answer(const Question& question, const forwarded::Rule* rule, const forwarded::Identity& identity, Arena& arena,
@@ -299,7 +297,7 @@ Json answer(const Question& question, const forwarded::Rule* rule, const forward
                  {"client_port", identity.client_port == 0 ? Json() : Json(identity.client_port)},
                  {"client_from", identity.client_from},
                  {"client_hidden", identity.client_hidden},
-                 {"peer", question.facts.peer_is_unix ? "unix" : question.facts.peer.text()},
+                 {"peer", question.facts.peer_name()},
                  {"trusted", identity.trusted},
                  {"notes", notes},
                  {"upstream_headers", upstream},
@@ -312,7 +310,7 @@ Json resolve(Question& question, forwarded::Notes& notes) {
   const forwarded::Rule* rule = forwarded::find_rule(question.config->trust, question.facts);
   std::string_view host;
   for (const Line& line : question.lines) {
-    if (!same(line.name, "host")) continue;
+    if (!same_ignoring_case(line.name, "host")) continue;
     if (!host.empty()) return refusal(question, ErrorCode::host_duplicate, "Host", rule != nullptr, notes);
     host = line.value;
   }
@@ -331,14 +329,9 @@ Json resolve(Question& question, forwarded::Notes& notes) {
 }
 
 // The PROXY protocol header in front of the request, when the listener asks for one.
-std::optional<ErrorCode> take_proxy_header(const Options& options, Question& question, std::string& text,
-                                           forwarded::Notes& notes) {
-  if (options.proxy_protocol.empty()) return std::nullopt;
-  forwarded::RuleText peers;
-  peers.peers = split_commas(options.proxy_protocol);
-  peers.source = "none";
-  const auto rule = forwarded::make_rule(peers);
-  if (!rule || !rule->matches(question.facts)) {
+std::optional<ErrorCode> take_proxy_header(Question& question, std::string& text, forwarded::Notes& notes) {
+  if (!question.proxy_protocol.any()) return std::nullopt;
+  if (!question.proxy_protocol.admits(question.facts)) {
     notes.push_back("the peer may not send a PROXY protocol header here");
     return ErrorCode::proxy_protocol_invalid;
   }
@@ -366,7 +359,7 @@ int run(const Options& options) {
   if (!text) return report(text.error());
   forwarded::Notes notes;
   Json result;
-  if (const auto refused = take_proxy_header(options, *question, *text, notes)) {
+  if (const auto refused = take_proxy_header(*question, *text, notes)) {
     result = refusal(*question, *refused, "PROXY", false, notes);
   } else {
     auto lines = parse_lines(*text);

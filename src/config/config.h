@@ -29,9 +29,10 @@ struct ProxyPeers {
   bool unix_peers = false;
   // Then every connection of the listener must begin with one, and come from one of them.
   bool any() const noexcept { return unix_peers || !prefixes.empty(); }
-  bool contains(const IpAddress& address) const noexcept {
+  bool admits(const forwarded::ConnectionFacts& facts) const noexcept {
+    if (facts.peer_is_unix) return unix_peers;
     for (const IpPrefix& prefix : prefixes) {
-      if (prefix.contains(address)) return true;
+      if (prefix.contains(facts.peer)) return true;
     }
     return false;
   }

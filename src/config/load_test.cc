@@ -131,10 +131,10 @@ TEST(Load, proxy_protocol_lists_the_peers_of_a_listener) {
   const auto& listeners = result.config->listeners;
   const ProxyPeers& first = listeners[0].proxy_protocol;
   EXPECT_TRUE(first.any() && !first.unix_peers);
-  EXPECT_TRUE(first.contains(*IpAddress::parse("10.255.0.1")));
-  EXPECT_TRUE(first.contains(*IpAddress::parse("::ffff:10.0.0.1")));
-  EXPECT_TRUE(first.contains(*IpAddress::parse("2001:db8::7")));
-  EXPECT_FALSE(first.contains(*IpAddress::parse("11.0.0.1")));
+  EXPECT_TRUE(first.admits({.peer = *IpAddress::parse("10.255.0.1")}));
+  EXPECT_TRUE(first.admits({.peer = *IpAddress::parse("::ffff:10.0.0.1")}));
+  EXPECT_TRUE(first.admits({.peer = *IpAddress::parse("2001:db8::7")}));
+  EXPECT_FALSE(first.admits({.peer = *IpAddress::parse("11.0.0.1")}));
   EXPECT_FALSE(listeners[1].proxy_protocol.any());
   EXPECT_TRUE(listeners[2].proxy_protocol.unix_peers);
   EXPECT_TRUE(listeners[2].proxy_protocol.prefixes.empty());

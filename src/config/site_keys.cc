@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "config/draft.h"
 #include "config/site_tables.h"
 
@@ -127,13 +125,10 @@ bool read_locations(Context& context, const toml::node& node, SiteDraft& draft) 
 bool read_emit(Context& context, const toml::node& node, SiteDraft& draft) {
   const std::span<const std::string_view> names = forwarded::emit_names();
   for (const Text& text : read_texts(context, node, "emit")) {
-    if (std::ranges::find(names, text.value) == names.end()) {
-      const std::string_view near = nearest(text.raw, names);
-      context.report.error(text.where, fmt::format("emit must be {}, not {}{}", one_of(names), in_quotes(text.raw),
-                                                   near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
-    } else if (bool forwarded::Emit::* flag = forwarded::emit_flag(text.value); flag != nullptr) {
-      draft.site.emit.*flag = true;
-    }
+    if (forwarded::switch_on(text.value, draft.site.emit)) continue;
+    const std::string_view near = nearest(text.raw, names);
+    context.report.error(text.where, fmt::format("emit must be {}, not {}{}", one_of(names), in_quotes(text.raw),
+                                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
   return true;
 }

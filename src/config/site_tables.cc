@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "forwarded/managed.h"
 
 namespace lintel::config {
@@ -143,7 +144,7 @@ std::optional<std::string> read_field_name(Context& context, std::string_view na
     context.report.error(where, fmt::format("{} is not a header's name", in_quotes(name)));
     return std::nullopt;
   }
-  std::string low = lower(name);
+  std::string low = lowered(name);
   if (const std::string_view reason = refusal(low, is_request); !reason.empty()) {
     context.report.error(where, fmt::format("{} cannot be set or removed here: {}", in_quotes(name), reason));
     return std::nullopt;

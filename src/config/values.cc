@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <span>
 
+#include "base/ascii.h"
+
 namespace lintel::config {
 namespace {
 
@@ -76,7 +78,7 @@ Read<std::string> read_name(std::string_view text) {
   }
   // Browsers read a name whose last label is a number as an IPv4 address, so such a name could never be reached.
   if (std::ranges::all_of(label, is_digit)) return std::unexpected("it looks like an IPv4 address but is none");
-  return lower(text);
+  return lowered(text);
 }
 
 struct HostPort {
@@ -159,14 +161,6 @@ Read<Endpoint> read_url(std::string_view scheme, std::string_view rest) {
 
 }  // namespace
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
-  }
-  return result;
-}
-
 Read<uint64_t> read_duration_ms(std::string_view text) { return read_with_unit(text, duration_units, "\"10s\""); }
 
 Read<uint64_t> read_size_bytes(std::string_view text) { return read_with_unit(text, size_units, "\"100MiB\""); }
@@ -203,7 +197,7 @@ Read<Endpoint> read_endpoint(std::string_view text) {
     return endpoint;
   }
   if (const size_t end = text.find("://"); end != std::string_view::npos) {
-    return read_url(lower(text.substr(0, end)), text.substr(end + 3));
+    return read_url(lowered(text.substr(0, end)), text.substr(end + 3));
   }
   if (text.empty()) return std::unexpected("it is empty");
   if (std::ranges::all_of(text, is_digit)) return read_url("http", fmt::format("127.0.0.1:{}", text));
@@ -309,12 +303,6 @@ Read<std::string> expand(std::string_view text) {
     return std::unexpected(fmt::format("it is longer than {} octets", limits::config_string_bytes));
   }
   return result;
-}
-
-bool is_token(std::string_view text) noexcept {
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return is_digit(c) || is_letter(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
 }
 
 bool is_field_value(std::string_view text) noexcept {

@@ -31,8 +31,6 @@ Read<std::string> read_route_path(std::string_view text);
 // Replaces ${NAME} by the environment's value and $${ by ${.
 Read<std::string> expand(std::string_view text);
 
-bool is_token(std::string_view text) noexcept;        // RFC 9110 §5.6.2
 bool is_field_value(std::string_view text) noexcept;  // printable ASCII and inner tabs; no blank at either end
-std::string lower(std::string_view text);
 
 }  // namespace lintel::config

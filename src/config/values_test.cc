@@ -154,8 +154,6 @@ TEST(Environment, names_are_replaced_and_dollars_escaped) {
 TEST(FieldValues, no_control_octets_and_no_blanks_at_the_ends) {
   for (const char* fine : {"", "a", "a b", "max-age=1, x", "a\tb"}) EXPECT_TRUE(is_field_value(fine)) << fine;
   for (const char* wrong : {" a", "a ", "\ta", "a\r\nb", "a\x7f", "\xc3\xbc"}) EXPECT_FALSE(is_field_value(wrong));
-  for (const char* wrong : {"", "a b", "a:", "(a)", "a\n", "\xc3\xbc"}) EXPECT_FALSE(is_token(wrong));
-  EXPECT_TRUE(is_token("X-A_b.c!"));
 }
 
 }  // namespace

@@ -17,12 +17,6 @@ namespace {
 
 constexpr unsigned self_redirects_that_are_a_loop = 3;
 
-std::string_view field_value(const http::ResponseHead& response, std::string_view name) {
-  for (const http::Field& field : response.fields)
-    if (http::equal_ignoring_case(field.name, name)) return field.value;
-  return {};
-}
-
 bool is_redirect(uint16_t status) { return status >= 300 && status < 400 && status != 304; }
 
 struct SplitAuthority {
@@ -42,7 +36,7 @@ bool is_plain_url_of(std::string_view url, std::string_view host) {
 }
 
 bool is_openid_document(std::string_view target) {
-  return target.substr(0, target.find('?')).ends_with("/.well-known/openid-configuration");
+  return target.substr(0, target.find('?')).ends_with(doctor::openid_document);
 }
 
 }  // namespace
@@ -130,7 +124,7 @@ void LiveFindings::look_at_sign_in(const proxy::AnswerSeen& seen) {
 
 bool LiveFindings::wants_body(const proxy::AnswerSeen& seen) {
   if (may_be_refused_origin(seen)) return true;
-  return seen.https && seen.response->status == 200 && field_value(*seen.response, "content-encoding").empty() &&
+  return seen.https && seen.response->status == 200 && seen.response->fields.value_of("content-encoding").empty() &&
          is_openid_document(seen.target);
 }
 
@@ -158,8 +152,8 @@ void LiveFindings::look_at_issuer(const proxy::AnswerSeen& seen, std::string_vie
 // Werkzeug sends X-XSS-Protection: 0 with its debugger's page and with nothing else, and answers the debugger's own
 // requests.
 void LiveFindings::look_for_debugger(const proxy::AnswerSeen& seen) {
-  if (!field_value(*seen.response, "server").starts_with("Werkzeug/")) return;
-  const bool page = seen.response->status == 500 && field_value(*seen.response, "x-xss-protection") == "0";
+  if (!seen.response->fields.value_of("server").starts_with("Werkzeug/")) return;
+  const bool page = seen.response->status == 500 && seen.response->fields.value_of("x-xss-protection") == "0";
   const bool own_request = seen.response->status == 200 && seen.target.find("__debugger__=yes") != seen.target.npos;
   if (page || own_request)
     report(doctor::FindingId::debugger_exposed,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.h"
 #include "http/authority.h"
 #include "http/headers.h"
 
@@ -25,20 +26,8 @@ constexpr std::array origin_refusals{
 };
 constexpr std::string_view django_reason_given = "Reason given for failure";
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
-bool contains_ignoring_case(std::string_view text, std::string_view word) {
-  return std::ranges::search(text, word, {}, lower, lower).begin() != text.end();
-}
-
 bool contains_one_of(std::string_view text, std::initializer_list<std::string_view> words) {
   return std::ranges::any_of(words, [text](std::string_view word) { return contains_ignoring_case(text, word); });
-}
-
-std::string_view request_value(const proxy::AnswerSeen& seen, std::string_view name) {
-  for (const http::Field& field : *seen.request_fields)
-    if (http::equal_ignoring_case(field.name, name)) return field.value;
-  return {};
 }
 
 // By the usual names of such cookies. HTTP/2 clients may send one field for each cookie.
@@ -70,7 +59,7 @@ bool is_sign_in_without_cookie(const proxy::AnswerSeen& seen) {
   if (!contains_one_of(path, {"login", "log-in", "signin", "sign-in", "sign_in", "session"})) return false;
   // Back to the form: the password was wrong.
   if (path_of(location->value) == path || contains_one_of(location->value, {"error", "fail", "login"})) return false;
-  return is_form(request_value(seen, "content-type")) && !has_session(*seen.request_fields);
+  return is_form(seen.request_fields->value_of("content-type")) && !has_session(*seen.request_fields);
 }
 
 bool may_be_refused_origin(const proxy::AnswerSeen& seen) {
@@ -78,7 +67,7 @@ bool may_be_refused_origin(const proxy::AnswerSeen& seen) {
   if (seen.response->status != 403 && seen.response->status != 422) return false;
   const std::string own =
       seen.port == 443 ? fmt::format("https://{}", seen.host) : fmt::format("https://{}:{}", seen.host, seen.port);
-  return http::equal_ignoring_case(request_value(seen, "origin"), own);
+  return http::equal_ignoring_case(seen.request_fields->value_of("origin"), own);
 }
 
 const OriginRefusal* find_origin_refusal(std::string_view body) {

@@ -25,6 +25,8 @@ enum class Variant : uint8_t {
 };
 
 inline constexpr std::string_view foreign_host_name = "doctor.invalid";
+// Where an OpenID provider describes itself (OpenID Connect Discovery 1.0 §4).
+inline constexpr std::string_view openid_document = "/.well-known/openid-configuration";
 
 // Over which of the app's addresses.
 enum class Route : uint8_t { usual, v6_loopback, network };

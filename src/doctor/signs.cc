@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "doctor/html.h"
 #include "doctor/url.h"
@@ -15,16 +16,6 @@
 
 namespace lintel::doctor {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c | 0x20) : c; });
-  return result;
-}
-
-bool contains_ignoring_case(std::string_view text, std::string_view what) {
-  return lower(text).find(what) != std::string::npos;
-}
 
 // The text around `at`, for evidence.
 std::string excerpt(std::string_view body, size_t at) {
@@ -69,7 +60,7 @@ class AnswerReader {
     const std::string_view location = answer_.field("location");
     if (answer_.is_redirect() && !location.empty()) read_location(location, fmt::format("Location: {}", location));
     std::string_view refresh = answer_.field("refresh");
-    const size_t equals = lower(refresh).find("url=");
+    const size_t equals = lowered(refresh).find("url=");
     if (equals != refresh.npos) read_location(refresh.substr(equals + 4), fmt::format("Refresh: {}", refresh));
   }
 
@@ -142,7 +133,7 @@ class AnswerReader {
   void read_page() {
     page_ = scan_page(answer_.body);
     const PageFacts& page = page_;
-    if (const size_t at = lower(page.refresh).find("url="); at != std::string::npos)
+    if (const size_t at = lowered(page.refresh).find("url="); at != std::string::npos)
       read_location(std::string_view(page.refresh).substr(at + 4), "meta refresh: " + page.refresh);
     bool own_https = false;
     for (const PageUrl& url : page.urls) {
@@ -174,7 +165,7 @@ class AnswerReader {
   }
 
   void read_sign_in_document() {
-    if (!exchange_.probe.target.ends_with("/.well-known/openid-configuration") || answer_.status != 200) return;
+    if (!exchange_.probe.target.ends_with(openid_document) || answer_.status != 200) return;
     const auto document = nlohmann::json::parse(answer_.body, nullptr, false);
     if (!document.is_object()) return;
     for (const auto& [key, value] : document.items()) {
@@ -199,7 +190,7 @@ class AnswerReader {
 
   // Absolute URLs in text and JSON, and in a page when the name was made up for it: then no author wrote it there.
   void read_text() {
-    if (exchange_.probe.target.ends_with("/.well-known/openid-configuration")) return;
+    if (exchange_.probe.target.ends_with(openid_document)) return;
     const bool asked = std::ranges::find(record_.asked, exchange_.probe.target) != record_.asked.end();
     if (is_html(answer_) && site_.host_given && !asked) return;
     if (answer_.field("content-type").find("image/") == 0) return;
@@ -238,7 +229,7 @@ class AnswerReader {
                                                          "proto"};
     constexpr std::array<std::string_view, 4> flags = {"secure", "is_secure", "issecure", "https"};
     for (const auto& [key, value] : object.items()) {
-      const std::string name = lower(key);
+      const std::string name = lowered(key);
       const bool says_scheme = std::ranges::find(schemes, name) != schemes.end() && value.is_string();
       const bool says_secure = std::ranges::find(flags, name) != flags.end() && value.is_boolean();
       const std::string saw =
@@ -396,7 +387,7 @@ bool is_session_cookie(std::string_view set_cookie) {
   const http::SetCookie cookie = http::parse_set_cookie(set_cookie);
   if (cookie.value.empty()) return false;  // deleted
   if (cookie.http_only) return true;
-  const std::string name = lower(cookie.name);
+  const std::string name = lowered(cookie.name);
   for (std::string_view part : {"sess", "sid", "auth", "token", "csrf", "xsrf", "login", "jwt", "remember", "identity"})
     if (name.find(part) != std::string::npos) return true;
   return name.ends_with("_key");
@@ -406,7 +397,7 @@ FormFacts form_facts(const Answer& answer) {
   FormFacts facts;
   for (const AnswerField& field : answer.fields) {
     if (!http::equal_ignoring_case(field.name, "set-cookie")) continue;
-    const std::string name = lower(http::parse_set_cookie(field.value).name);
+    const std::string name = lowered(http::parse_set_cookie(field.value).name);
     if (name.find("csrf") != std::string::npos || name.find("xsrf") != std::string::npos) facts.has_csrf_cookie = true;
   }
   if (is_html(answer)) {

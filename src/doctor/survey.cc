@@ -5,6 +5,7 @@
 #include <deque>
 #include <set>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "doctor/html.h"
 #include "doctor/signs.h"
@@ -15,14 +16,12 @@
 namespace lintel::doctor {
 namespace {
 
-constexpr std::string_view openid_document = "/.well-known/openid-configuration";
 // Nobody's page: what an app says about a missing one often names its URL, or that it runs in debug mode.
 constexpr std::string_view missing_page = "/lintel-doctor-missing-page";
 
 bool has_part(std::string_view target, std::initializer_list<std::string_view> parts) {
-  std::string lower(target.substr(0, target.find('?')));
-  std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c | 0x20) : c; });
-  return std::ranges::any_of(parts, [&](std::string_view part) { return lower.find(part) != std::string::npos; });
+  const std::string_view path = target.substr(0, target.find('?'));
+  return std::ranges::any_of(parts, [&](std::string_view part) { return contains_ignoring_case(path, part); });
 }
 
 // A GET should be safe; where an app got that wrong, its name tells what it would do.

@@ -149,9 +149,7 @@ Added add_option(lintel_forwarded_options& options, std::string_view key, const 
     if (!integer(value, options.fix.*(found->member))) return Added::bad_value;
   } else {
     if (rules.empty()) rules.emplace_back();
-    const Added added = add_to_rule(rules.back(), key, value);
-    if (added == Added::unknown_key && rules.size() == 1) return added;
-    return added;
+    return add_to_rule(rules.back(), key, value);
   }
   return Added::yes;
 }

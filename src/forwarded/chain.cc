@@ -2,21 +2,10 @@
 
 #include <cstring>
 
-#include "forwarded/words.h"
+#include "base/ascii.h"
 
 namespace lintel::forwarded {
 namespace {
-
-bool is_blank(char c) noexcept { return c == ' ' || c == '\t'; }
-
-// RFC 9110 §5.6.2.
-constexpr auto token_octets = [] {
-  std::array<bool, 256> table{};
-  for (char c : std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-    table[static_cast<unsigned char>(c)] = true;
-  return table;
-}();
-bool is_token_octet(char c) noexcept { return token_octets[static_cast<unsigned char>(c)]; }
 
 // RFC 7239 §4 over one line.
 class Tokenizer {

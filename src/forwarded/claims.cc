@@ -1,6 +1,6 @@
 #include "forwarded/claims.h"
 
-#include "forwarded/words.h"
+#include "base/ascii.h"
 
 namespace lintel::forwarded {
 

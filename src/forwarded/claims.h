@@ -43,6 +43,11 @@ class Claims {
   // One field line. The views must outlive this object.
   void add(std::string_view name, std::string_view value) noexcept;
 
+  // Did the rule want none of the lines?
+  bool empty() const noexcept {
+    return forwarded_.empty() && client_.empty() && proto_.empty() && host_.empty() && port_.empty() && prefix_.empty();
+  }
+
   const ClaimLines& chain() const noexcept { return forwarded_; }  // X-Forwarded-For or Forwarded
   const ClaimLines& client() const noexcept { return client_; }    // client_header
   const ClaimLines& proto() const noexcept { return proto_; }      // X-Forwarded-Proto or scheme_header

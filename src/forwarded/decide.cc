@@ -2,17 +2,17 @@
 
 #include <fmt/format.h>
 
+#include "base/ascii.h"
 #include "base/authority.h"
 #include "forwarded/chain.h"
 #include "forwarded/node.h"
 #include "forwarded/scheme.h"
-#include "forwarded/words.h"
 
 namespace lintel::forwarded {
 namespace {
 
 std::string shown(const IpAddress& address) { return address.text(); }
-std::string shown(const ConnectionFacts& facts) { return facts.peer_is_unix ? "unix" : facts.peer.text(); }
+std::string shown(const ConnectionFacts& facts) { return facts.peer_name(); }
 template <class T>
 const T& shown(const T& value) {
   return value;

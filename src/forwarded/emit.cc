@@ -33,10 +33,13 @@ std::string_view forwarded_value(const Identity& identity, std::string_view clie
 
 }  // namespace
 
-bool Emit::* emit_flag(std::string_view name) noexcept {
-  for (const Named& one : named)
-    if (one.name == name) return one.flag;
-  return nullptr;
+bool switch_on(std::string_view name, Emit& emit) noexcept {
+  for (const Named& one : named) {
+    if (one.name != name) continue;
+    emit.*one.flag = true;
+    return true;
+  }
+  return name == always;
 }
 
 std::span<const std::string_view> emit_names() noexcept {

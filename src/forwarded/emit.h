@@ -21,8 +21,8 @@ struct Emit {
   bool x_scheme = false;
   bool x_forwarded_protocol = false;
 };
-// The flag of a name as written in `emit = […]`, null when there is none. "x-forwarded" stands for what is always sent.
-bool Emit::* emit_flag(std::string_view name) noexcept;
+// Switches a name on as written in `emit = […]`; "x-forwarded" stands for what is always sent. False: no such name.
+bool switch_on(std::string_view name, Emit& emit) noexcept;
 std::span<const std::string_view> emit_names() noexcept;
 
 struct HeaderLine {

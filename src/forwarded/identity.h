@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/ip.h"
@@ -16,6 +17,14 @@ struct ConnectionFacts {
   bool peer_is_unix = false;  // then `peer` is 127.0.0.1, which is what apps trust
   bool https = false;
   uint16_t local_port = 0;  // that the client connected to: the listener's, or the one that a PROXY header names
+
+  // A unix peer has no address; apps expect one that they trust as local.
+  void set_unix_peer() noexcept {
+    peer_is_unix = true;
+    peer = IpAddress::v4(0x7f000001);
+  }
+  // For people: the address without port, or "unix".
+  std::string peer_name() const { return peer_is_unix ? "unix" : peer.text(); }
 };
 
 struct Identity {

@@ -1,14 +1,12 @@
 #include "forwarded/library.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <stdexcept>
 
 #include "base/authority.h"
 #include "base/limits.h"
 #include "forwarded/emit.h"
-#include "forwarded/words.h"
 
 namespace lintel::forwarded {
 
@@ -39,11 +37,8 @@ struct TrustEngine::Parts {
     return {};
   }
   std::string add_emit(std::string_view name) {
-    if (name == "x-forwarded") return {};
-    const auto flag = emit_flag(name);
-    if (flag == nullptr) return "\"" + std::string(name) + "\" is not a header that can be emitted";
-    emit.*flag = true;
-    return {};
+    if (switch_on(name, emit)) return {};
+    return "\"" + std::string(name) + "\" is not a header that can be emitted";
   }
 
   Served served() const {
@@ -69,8 +64,7 @@ std::optional<ConnectionFacts> connection(std::string_view peer, uint16_t peer_p
   facts.https = https;
   facts.local_port = local_port;
   if (peer.empty() || peer == "unix") {
-    facts.peer_is_unix = true;
-    facts.peer = IpAddress::v4(0x7F000001);
+    facts.set_unix_peer();
     return facts;
   }
   const auto address = IpAddress::parse(peer.substr(0, peer.find('%')));
@@ -141,10 +135,7 @@ TrustEngine::Result TrustEngine::identify(const ConnectionFacts& facts, std::str
 bool TrustEngine::removes(const ConnectionFacts& facts, std::string_view name) const noexcept {
   if (!is_managed(name)) return false;
   const Rule* rule = find_rule(parts_->rules, facts);
-  if (rule == nullptr) return true;
-  // Only as it is spelled: an app server would merge an alias from a client with the proxy's own line.
-  return std::ranges::none_of(rule->pass,
-                              [name](const std::string& passed) { return same_ignoring_case(name, passed); });
+  return rule == nullptr || !rule->passes(name);
 }
 
 }  // namespace lintel::forwarded

@@ -115,15 +115,15 @@ class TrustEngine {
   template <class Range>
     requires(!FieldVisitor<Range> && !std::same_as<Range, FieldLines>)
   Result identify(const ConnectionFacts& facts, const Range& fields) const {
-    const std::string_view* host = nullptr;
-    std::string_view found;
+    std::string_view host;
+    bool has_host = false;
     for (const auto& field : fields) {
       if (!folds_to(field.name, "host")) continue;
-      if (host != nullptr) return std::unexpected(refusal(ErrorCode::host_duplicate, "Host"));
-      found = field.value;
-      host = &found;
+      if (has_host) return std::unexpected(refusal(ErrorCode::host_duplicate, "Host"));
+      host = field.value;
+      has_host = true;
     }
-    return identify(facts, found, field_lines(fields));
+    return identify(facts, host, field_lines(fields));
   }
 
   // Must this line be removed before an app reads the request? True for every name that apps believe about the client

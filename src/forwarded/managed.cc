@@ -103,9 +103,8 @@ bool is_managed(std::string_view name) noexcept {
       return is(name, "forwarded") || is(name, "forwarded-for") || begins(name, "fly-") ||
              is(name, "front-end-https") || is(name, "fastly-client-ip");
     case 'p':
-      return is(name, "proxy") ||
-             is(name,
-                "proxy-client-ip");  // becomes HTTP_PROXY in a CGI environment, where HTTP libraries look for a proxy
+      // "Proxy" becomes HTTP_PROXY in a CGI environment, where HTTP libraries look for a proxy.
+      return is(name, "proxy") || is(name, "proxy-client-ip");
     case 'r':
       return is(name, "remote-user");
     case 't':

@@ -6,7 +6,7 @@
 
 namespace lintel::forwarded {
 
-// Is `name` (any case) in the managed set? Folds '_' and '.' to '-'. Covers x-forwarded-*, forwarded, x-real-ip, cf-*,
+// Is `name` (any case) in the managed set? Folds like folded_name(). Covers x-forwarded-*, forwarded, x-real-ip, cf-*,
 // fly-*, x-lintel-*, gateway identity headers, …, and aliases of X-Request-Id but not X-Request-Id itself.
 // A few nanoseconds for names that are not.
 bool is_managed(std::string_view name) noexcept;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "forwarded/words.h"
+#include "base/ascii.h"
 
 namespace lintel::forwarded {
 namespace {

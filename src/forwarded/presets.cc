@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/ascii.h"
+
 namespace lintel::forwarded {
 namespace {
 
@@ -102,12 +104,6 @@ constexpr auto all_refused = std::to_array<RefusedPreset>({
      "= client.ip when fastly.ff.visits_this_service == 0) and write the rule by hand: client_header = "
      "\"Fastly-Client-IP\", with peers"},
 });
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
-  return text;
-}
 
 // What stands behind "# key:"; empty when `line` is not such a line.
 std::string_view header_value(std::string_view line, std::string_view key) {

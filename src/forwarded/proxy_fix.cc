@@ -5,11 +5,12 @@
 #include <span>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/authority.h"
 #include "base/limits.h"
 #include "forwarded/claims.h"
 #include "forwarded/node.h"
-#include "forwarded/words.h"
+#include "forwarded/scheme.h"
 
 namespace lintel::forwarded {
 namespace {
@@ -139,13 +140,9 @@ struct Steps {
 
   ErrorCode proto(std::string_view value) {
     if (value.empty()) return ErrorCode::none;
-    if (same_ignoring_case(value, "https") || same_ignoring_case(value, "wss")) {
-      now.url_scheme = "https";
-    } else if (same_ignoring_case(value, "http") || same_ignoring_case(value, "ws")) {
-      now.url_scheme = "http";
-    } else {
-      return ErrorCode::forwarded_garbage;
-    }
+    const auto https = says_https("X-Forwarded-Proto", value);
+    if (!https) return ErrorCode::forwarded_garbage;
+    now.url_scheme = *https ? "https" : "http";
     return ErrorCode::none;
   }
 

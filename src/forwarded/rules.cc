@@ -6,10 +6,10 @@
 #include <array>
 #include <cmath>
 
+#include "base/ascii.h"
 #include "base/limits.h"
 #include "forwarded/managed.h"
 #include "forwarded/presets.h"
-#include "forwarded/words.h"
 
 namespace lintel::forwarded {
 namespace {
@@ -32,13 +32,6 @@ bool is_private(const IpPrefix& prefix) {
     return PrefixSet(list);
   }();
   return own.covers(prefix);
-}
-
-bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
 }
 
 std::string bad_peer(const std::string& text) {

@@ -1,6 +1,6 @@
 #include "forwarded/scheme.h"
 
-#include "forwarded/words.h"
+#include "base/ascii.h"
 
 namespace lintel::forwarded {
 namespace {

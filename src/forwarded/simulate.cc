@@ -6,6 +6,8 @@
 #include <array>
 #include <charconv>
 
+#include "base/ascii.h"
+
 namespace lintel::forwarded {
 namespace {
 
@@ -14,15 +16,8 @@ constexpr std::string_view fly_app_address = "77.83.142.42";  // the example of 
 constexpr std::string_view google_balancer_address = "203.0.113.80";
 constexpr std::string_view front_door_id = "a0a0a0a0-bbbb-cccc-dddd-e1e1e1e1e1e1";
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
-
-bool same_name(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
-}
-
 bool begins(std::string_view name, std::string_view prefix) {
-  return name.size() >= prefix.size() && same_name(name.substr(0, prefix.size()), prefix);
+  return name.size() >= prefix.size() && same_ignoring_case(name.substr(0, prefix.size()), prefix);
 }
 
 }  // namespace
@@ -43,7 +38,7 @@ class Passage {
 
   // --- what becomes of the client's lines
   void drop(std::string_view name) {
-    std::erase_if(lines_, [&](const HeaderLine& line) { return same_name(line.name, name); });
+    std::erase_if(lines_, [&](const HeaderLine& line) { return same_ignoring_case(line.name, name); });
   }
   void drop_all(std::string_view prefix) {
     std::erase_if(lines_, [&](const HeaderLine& line) { return begins(line.name, prefix); });
@@ -75,12 +70,12 @@ class Passage {
   // --- values
   bool has(std::string_view name) const {
     return std::any_of(lines_.begin(), lines_.end(),
-                       [&](const HeaderLine& line) { return same_name(line.name, name); });
+                       [&](const HeaderLine& line) { return same_ignoring_case(line.name, name); });
   }
   std::string_view joined(std::string_view name, std::string_view separator) {
     std::string_view all;
     for (const HeaderLine& line : lines_) {
-      if (!same_name(line.name, name)) continue;
+      if (!same_ignoring_case(line.name, name)) continue;
       all = all.empty() ? line.value : text("{}{}{}", all, separator, line.value);
     }
     return all;
@@ -101,7 +96,7 @@ class Passage {
  private:
   std::string_view lowered(std::string_view name) {
     char* to = arena_.chars(name.size());
-    std::transform(name.begin(), name.end(), to, lower);
+    std::transform(name.begin(), name.end(), to, lower_octet);
     return {to, name.size()};
   }
 

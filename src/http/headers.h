@@ -103,6 +103,12 @@ class FieldList {
       if (field.id == id) return &field;
     return nullptr;
   }
+  // The first value by a name that has no id (any case), "" when there is none. Linear.
+  std::string_view value_of(std::string_view name) const noexcept {
+    for (const Field& field : *this)
+      if (equal_ignoring_case(field.name, name)) return field.value;
+    return {};
+  }
   size_t count(FieldId id) const noexcept {
     size_t found = 0;
     for (const Field& field : *this) found += field.id == id;

@@ -32,10 +32,8 @@ ClientConnection::ClientConnection(Worker& w, const BoundListener& bound, const 
   if (w.stopping()) stream.assume_readable();
   context.facts.peer = accepted.peer.ip;
   context.facts.peer_port = accepted.peer.port;
-  context.facts.peer_is_unix = accepted.peer.kind == SocketAddress::Kind::unix_path;
   context.facts.local_port = bound.port;
-  // A unix peer has no address; apps expect one that they trust as local.
-  if (context.facts.peer_is_unix) context.facts.peer = IpAddress::v4(0x7f000001);
+  if (accepted.peer.kind == SocketAddress::Kind::unix_path) context.facts.set_unix_peer();
   context.peer_text = context.facts.peer.text();
   context.protocol = "HTTP/1.1";
 }

@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "http/h1.h"
@@ -23,12 +24,6 @@ struct MediaRange {
   std::string_view type, subtype;
   unsigned quality = 1000;  // thousandths
 };
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
 
 // "0", "0.5", "1.000"; nullopt for anything else.
 std::optional<unsigned> parse_quality(std::string_view text) {

@@ -20,6 +20,9 @@
 
 namespace lintel::proxy {
 
+// Fields of a request that concern one hop, or that the upstream connection writes by itself.
+bool is_hop_by_hop(http::FieldId id) noexcept;
+
 class Worker;
 
 // A proxy that spoke the PROXY protocol for the client: the socket's peer.

@@ -72,6 +72,26 @@ bool Exchange::withheld(std::string_view name) const {
   return !config_.trust_headers.empty() && std::ranges::any_of(config_.trust_headers, names_it);
 }
 
+bool is_hop_by_hop(FieldId id) noexcept {
+  switch (id) {
+    case FieldId::host:
+    case FieldId::connection:
+    case FieldId::keep_alive:
+    case FieldId::proxy_connection:
+    case FieldId::proxy_authenticate:
+    case FieldId::proxy_authorization:
+    case FieldId::te:
+    case FieldId::transfer_encoding:
+    case FieldId::upgrade:
+    case FieldId::http2_settings:
+    case FieldId::content_length:
+    case FieldId::expect:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Fields that the client's Connection nominates are hop-by-hop (RFC 9110 §7.6.1); ours are added afresh and immune.
 bool Exchange::nominated(std::string_view name) const {
   return !nominated_.empty() && http::list_has_token(nominated_, name);
@@ -81,19 +101,8 @@ void Exchange::add_client_fields() {
   std::string_view loop;
   const config::HeaderEdits& edits = site_->request_headers;
   for (const Field& field : head_.fields) {
+    if (is_hop_by_hop(field.id)) continue;
     switch (field.id) {
-      case FieldId::host:
-      case FieldId::connection:
-      case FieldId::keep_alive:
-      case FieldId::proxy_connection:
-      case FieldId::proxy_authenticate:
-      case FieldId::proxy_authorization:
-      case FieldId::te:
-      case FieldId::transfer_encoding:
-      case FieldId::upgrade:
-      case FieldId::http2_settings:
-      case FieldId::content_length:
-      case FieldId::expect:
       case FieldId::x_request_id:
         continue;
       case FieldId::cdn_loop: {

@@ -4,31 +4,6 @@
 #include "proxy/worker.h"
 
 namespace lintel::proxy {
-namespace {
-
-// Fields that concern one hop, or that the upstream connection writes by itself.
-bool is_hop_by_hop(http::FieldId id) {
-  using http::FieldId;
-  switch (id) {
-    case FieldId::host:
-    case FieldId::connection:
-    case FieldId::keep_alive:
-    case FieldId::proxy_connection:
-    case FieldId::proxy_authenticate:
-    case FieldId::proxy_authorization:
-    case FieldId::te:
-    case FieldId::transfer_encoding:
-    case FieldId::upgrade:
-    case FieldId::http2_settings:
-    case FieldId::content_length:
-    case FieldId::expect:
-      return true;
-    default:
-      return false;
-  }
-}
-
-}  // namespace
 
 void Exchange::add_simulated_fields() {
   std::vector<forwarded::HeaderLine> received;

@@ -42,9 +42,8 @@ void refuse(ClientConnection& connection, std::string_view what) {
   const std::string more =
       skipped != 0 ? fmt::format(" ({} more such lines were not written)", skipped) : std::string();
   const forwarded::ConnectionFacts& socket = connection.context.facts;
-  log::warn("{}: connection closed: peer {} {} {}{}", facts(ErrorCode::proxy_protocol_invalid).name,
-            socket.peer_is_unix ? "unix" : connection.context.peer_text, what,
-            connection.listener.listener.address.text(), more);
+  log::warn("{}: connection closed: peer {} {} {}{}", facts(ErrorCode::proxy_protocol_invalid).name, socket.peer_name(),
+            what, connection.listener.listener.address.text(), more);
 }
 
 void introduce(ClientConnection& connection, forwarded::ProxyHeader& header) {
@@ -64,7 +63,7 @@ void introduce(ClientConnection& connection, forwarded::ProxyHeader& header) {
 net::Task<bool> read_proxy_header(ClientConnection& connection) {
   const config::ProxyPeers& peers = connection.listener.listener.proxy_protocol;
   const forwarded::ConnectionFacts& socket = connection.context.facts;
-  if (socket.peer_is_unix ? !peers.unix_peers : !peers.contains(socket.peer)) {
+  if (!peers.admits(socket)) {
     refuse(connection, "is not in proxy_protocol of");
     co_return false;
   }

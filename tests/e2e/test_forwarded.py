@@ -63,6 +63,8 @@ class Resolve(unittest.TestCase):
         self.assertEqual(resolve(None, *flags, raw=f"PROXY UNKNOWN\r\n{head}")["client"], HOP)
         wrong = resolve(None, *flags, raw=f"PROXY TCP4 203.0.113.999 10.0.0.1 56324 443\r\n{head}")
         self.assertEqual((wrong["status"], wrong["error"]), (400, "proxy-protocol-invalid"))
+        everyone = [*flags[:-1], "0.0.0.0/0"]  # a listener may ask everybody: serve only warns
+        self.assertEqual(resolve(None, *everyone, raw=f"PROXY TCP4 {C} 10.0.0.1 56324 443\r\n{head}")["client"], C)
         flags[3] = STRANGER
         foreign = resolve(None, *flags, raw=f"PROXY TCP4 {C} 10.0.0.1 56324 443\r\n{head}")
         self.assertEqual((foreign["status"], foreign["error"]), (400, "proxy-protocol-invalid"))
@@ -83,6 +85,7 @@ class Resolve(unittest.TestCase):
                                 (["--peer", C, "--preset", "cloudflare", "--trust", "198.51.100.0/24"], "published"),
                                 (["--peer", C, "--preset", "cloudflair"], "did you mean \"cloudflare\""),
                                 (["--peer", C, "--listener", "ftp:21"], "--listener"),
+                                (["--peer", C, "--proxy-protocol", "10.0.0.1/8"], "--proxy-protocol 10.0.0.1/8"),
                                 ([], "--peer")]:
             done = subprocess.run([LINTEL, "resolve", *flags], input=b"Host: a\n", capture_output=True, timeout=60)
             self.assertEqual(done.returncode, 2, flags)
