@@ -41,7 +41,6 @@ class Case:
     version: object = lambda: ""    # called when the table is written
     source: str = ""                # the file with the marked places, below the folder
     plain: tuple = ()               # the command of the app that has nothing scheme-dependent; () for none
-    plain_framework: str = ""       # what the doctor calls that one; "" for the same
     plain_path: str = "/time"
     env: tuple = ()                 # pairs, of the misconfigured app
     plain_env: tuple = ()
@@ -50,7 +49,6 @@ class Case:
     lintel_page: str = "/"          # a page with absolute URLs of its own; "" to leave Lintel out
     places: tuple = ()              # pairs (finding id, marker) where the marker is not "here"
     sees_client: bool = True        # does the framework take the client's address from X-Forwarded-For, with the fix?
-    options: tuple = ()             # of the doctor
 
 
 class App:
@@ -119,10 +117,10 @@ class Diagnosis:
         return frozenset(finding["id"] for finding in self.report["findings"])
 
 
-def doctor(port, path, home, *options):
+def doctor(port, path, home):
     """`lintel doctor … --json`: what it found, checked against its own contract."""
     target = f"http://127.0.0.1:{port}"
-    command = [LINTEL, "doctor", target, "--path", path, "--json", *options]
+    command = [LINTEL, "doctor", target, "--path", path, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DOCTOR_SECONDS, check=False,
                           env={**os.environ, "HOME": str(home), "NO_COLOR": "1"})
     for mark in SANITIZER_MARKS:
@@ -142,7 +140,6 @@ class Outcome:
         self.case = case
         self.misconfigured = self.fixed = self.plain = None
         self.lines = []      # of all fixes, in the order in which they were applied
-        self.files = []      # where each set of lines was to go
         self.app = None      # the repaired one, still running
 
 
@@ -190,18 +187,18 @@ class Runner:
             case.build(work)
 
         app = self._start(work, case.command, case.env)
-        outcome.misconfigured = doctor(app.port, case.path, self.folder, *case.options)
+        outcome.misconfigured = doctor(app.port, case.path, self.folder)
         self._stop(app)
 
         command, env = self._apply(outcome, work)
         if case.build:
             case.build(work)
         outcome.app = self._start(work, command, env)
-        outcome.fixed = doctor(outcome.app.port, case.path, self.folder, *case.options)
+        outcome.fixed = doctor(outcome.app.port, case.path, self.folder)
 
         if case.plain:
             app = self._start(work, case.plain, case.plain_env)
-            outcome.plain = doctor(app.port, case.plain_path, self.folder, *case.options)
+            outcome.plain = doctor(app.port, case.plain_path, self.folder)
             self._stop(app)
         return outcome
 
@@ -217,7 +214,6 @@ class Runner:
                 continue
             applied.append(fix["lines"])
             outcome.lines += fix["lines"]
-            outcome.files.append(fix["file"])
             place = fix["file"]
             if place.startswith("in place of "):
                 replace(work / case.source, place.removeprefix("in place of "), fix["lines"])

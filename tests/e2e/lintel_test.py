@@ -190,9 +190,6 @@ class Lintel:
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def open_files(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
-
     def send_signal(self, number):
         self.process.send_signal(number)
 
