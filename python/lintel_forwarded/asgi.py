@@ -112,7 +112,7 @@ class ForwardedASGI(Policy):
             await _refuse(refused, scope, receive, send)
             return
         headers = [(name, value) for name, value in headers
-                   if name.lower() != b"host" and not (managed(name) and self.engine.removes(peer, name))]
+                   if name.lower() != b"host" and not self.engine.removes(peer, name)]
         headers.append((b"host", identity.authority.encode()))
         headers += [(name.lower().encode(), value.encode()) for name, value in identity.headers]
         changed = dict(scope, headers=headers, server=(identity.host, identity.port))

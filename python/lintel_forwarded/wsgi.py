@@ -73,7 +73,7 @@ class Forwarded(Policy):
                                             local_port=_port(environ.get("SERVER_PORT")))
         except Refused as refused:
             return _refuse(refused, peer, start_response)
-        for key in _managed_keys(environ):
+        for key in [key for key in environ if key.startswith("HTTP_")]:
             if self.engine.removes(peer, _header_name(key)):
                 del environ[key]
         for name, value in identity.headers:

@@ -38,13 +38,7 @@ std::shared_ptr<const Config> freeze(Config config) {
     for (const auto& [name, value] : edits.set) edits.folded.push_back(forwarded::folded_name(name));
     for (const std::string& name : edits.remove) edits.folded.push_back(forwarded::folded_name(name));
   }
-  // What a rule reads, nobody else may send: the app might believe it too.
-  config.trust_headers.clear();
-  for (const forwarded::Rule& rule : config.trust) {
-    for (const std::string& name : {rule.client_header, rule.scheme_header}) {
-      if (!name.empty() && !forwarded::is_managed(name)) config.trust_headers.push_back(forwarded::folded_name(name));
-    }
-  }
+  config.trust_headers = forwarded::names_read(config.trust);
   return std::make_shared<const Config>(std::move(config));
 }
 

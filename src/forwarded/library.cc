@@ -17,6 +17,7 @@ struct TrustEngine::Parts {
   std::vector<uint16_t> public_ports;
   Emit emit;
 
+  std::vector<std::string> read;  // names_read() of the rules
   bool serves(std::string_view host) const {
     if (exact.contains(host)) return true;
     const size_t dot = host.find('.');
@@ -86,6 +87,7 @@ std::expected<TrustEngine, std::string> TrustEngine::make(const Options& options
   if (options.served.size() + options.public_ports.size() > limits::library_served_count) {
     return std::unexpected<std::string>("served: too many names");
   }
+  parts->read = names_read(parts->rules);
   parts->every_host = options.served.empty();
   for (const std::string& name : options.served) {
     if (std::string problem = parts->add_served(name); !problem.empty()) return std::unexpected("served: " + problem);
@@ -133,7 +135,8 @@ TrustEngine::Result TrustEngine::identify(const ConnectionFacts& facts, std::str
 }
 
 bool TrustEngine::removes(const ConnectionFacts& facts, std::string_view name) const noexcept {
-  if (!is_managed(name)) return false;
+  const auto same = [&](const std::string& read) { return folds_to(name, read); };
+  if (!is_managed(name)) return std::ranges::any_of(parts_->read, same);
   const Rule* rule = find_rule(parts_->rules, facts);
   return rule == nullptr || !rule->passes(name);
 }

@@ -127,7 +127,7 @@ class TrustEngine {
   }
 
   // Must this line be removed before an app reads the request? True for every name that apps believe about the client
-  // (managed.h), in any spelling, unless the rule of this peer passes it.
+  // (managed.h) and every name that a rule reads, in any spelling, unless the rule of this peer passes it.
   bool removes(const ConnectionFacts& facts, std::string_view name) const noexcept;
 
  private:

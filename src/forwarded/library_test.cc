@@ -107,6 +107,15 @@ TEST(LibraryTest, WhatMustBeRemoved) {
   EXPECT_FALSE(engine.removes(other, "Accept"));
 }
 
+// A header that only this rule reads is in no list of ours; an app that reads it too would believe a stranger's.
+TEST(LibraryTest, WhatARuleReadsIsRemoved) {
+  const TrustEngine engine({.trust = {{.peers = {"10.0.0.0/8"}, .client_header = "X-My-Client"}}});
+  const auto stranger = *connection("192.0.2.1", 1, true, 443);
+  for (const char* name : {"X-My-Client", "x_my_client", "X.My-Client"}) EXPECT_TRUE(engine.removes(stranger, name));
+  EXPECT_TRUE(engine.removes(*connection("10.0.0.2", 1, true, 443), "X-My-Client"));
+  EXPECT_FALSE(engine.removes(stranger, "X-My-Clients"));
+}
+
 TEST(LibraryTest, PeersOfEveryForm) {
   EXPECT_EQ(connection("fe80::1%eth0", 1, false, 80)->peer, *IpAddress::parse("fe80::1"));
   EXPECT_EQ(connection("::ffff:10.0.0.2", 1, false, 80)->peer, *IpAddress::parse("10.0.0.2"));

@@ -282,6 +282,16 @@ bool Rule::passes(std::string_view name) const noexcept {
   return std::ranges::any_of(pass, [&](const std::string& one) { return same_ignoring_case(one, name); });
 }
 
+std::vector<std::string> names_read(const std::vector<Rule>& rules) {
+  std::vector<std::string> names;
+  for (const Rule& rule : rules) {
+    for (const std::string& name : {rule.client_header, rule.scheme_header}) {
+      if (!name.empty() && !is_managed(name)) names.push_back(folded_name(name));
+    }
+  }
+  return names;
+}
+
 std::expected<Rule, RuleProblem> make_rule(const RuleText& text) {
   Rule rule;
   if (Problem problem = read_all(text, rule)) return std::unexpected(std::move(*problem));

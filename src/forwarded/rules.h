@@ -74,6 +74,10 @@ std::expected<Rule, RuleProblem> make_rule(const RuleText& text);
 // What is allowed but risky, e.g. a public range; nothing when all is well.
 std::vector<RuleProblem> rule_warnings(const RuleText& text, const Rule& rule);
 
+// Folded names that rules read and that are not in the managed set. Nobody else may send them either: the app might
+// believe them too.
+std::vector<std::string> names_read(const std::vector<Rule>& rules);
+
 // The first rule whose peers match, or null: then nobody may speak for the client.
 inline const Rule* find_rule(const std::vector<Rule>& rules, const ConnectionFacts& facts) noexcept {
   for (const Rule& rule : rules)
