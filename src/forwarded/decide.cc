@@ -302,7 +302,6 @@ class Decider {
     const uint16_t usual = default_port(identity.https);
     identity.host = authority.host;
     identity.port = port_claim != 0 ? port_claim : authority.has_port ? authority.port : usual;
-    identity.has_port_claim = port_claim != 0;
     identity.authority = identity.port == usual ? identity.host : with_port(identity.host, identity.port);
     return ErrorCode::none;
   }

@@ -35,7 +35,6 @@ struct Identity {
   std::string_view client_from = "connection";
   bool https = false;
   bool trusted = false;         // a rule whose peers match decided (even when it found nothing to read)
-  bool has_port_claim = false;  // `port` came from a trusted X-Forwarded-Port
   uint16_t port = 0;            // that the client used
   std::string_view host;        // lower case, no port; IPv6 in brackets
   std::string_view authority;   // host, with its port when that is not the scheme's default
