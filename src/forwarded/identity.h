@@ -34,11 +34,11 @@ struct Identity {
   // Where `client` was read: "connection", or the name of the header. Static, or of the rule.
   std::string_view client_from = "connection";
   bool https = false;
-  bool trusted = false;         // a rule whose peers match decided (even when it found nothing to read)
-  uint16_t port = 0;            // that the client used
-  std::string_view host;        // lower case, no port; IPv6 in brackets
-  std::string_view authority;   // host, with its port when that is not the scheme's default
-  std::string_view prefix;      // an accepted X-Forwarded-Prefix, "" = none
+  bool trusted = false;        // a rule whose peers match decided (even when it found nothing to read)
+  uint16_t port = 0;           // that the client used
+  std::string_view host;       // lower case, no port; IPv6 in brackets
+  std::string_view authority;  // host, with its port when that is not the scheme's default
+  std::string_view prefix;     // an accepted X-Forwarded-Prefix, "" = none
 };
 
 }  // namespace lintel::forwarded
