@@ -19,14 +19,18 @@ BELOW = {
     "forwarded": {"base"},
     "tls": {"base"},
     "net": {"base", "tls"},
+    "fetch": {"base", "http", "tls", "net"},
+    "acme": {"base", "http", "tls", "net", "fetch"},
     "config": {"base", "forwarded"},
     "observe": {"base", "http"},
     "proxy": {"base", "http", "forwarded", "tls", "net", "config", "observe"},
 }
 # config for its toml.h: the doctor's data files are TOML.
 BELOW["doctor"] = {"base", "http", "forwarded", "tls", "net", "config"}
+# What `lintel serve` is beside the data plane: certificates by themselves, reload, the admin socket, metrics.
+BELOW["serve"] = BELOW["proxy"] | {"proxy", "fetch", "acme"}
 BELOW["dev"] = BELOW["proxy"] | {"proxy", "doctor"}
-BELOW["cli"] = BELOW["dev"] | {"dev"}
+BELOW["cli"] = BELOW["dev"] | BELOW["serve"] | {"dev", "serve"}
 
 # Split, so that this file does not find itself.
 FORBIDDEN = [re.compile(pattern) for pattern in (
