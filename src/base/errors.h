@@ -57,6 +57,13 @@ namespace lintel {
   X(https_required, "https-required", 403, false, info)                             \
   X(loop_detected, "loop-detected", 508, false, warn)                               \
   X(maintenance, "maintenance", 503, false, info)                                   \
+  X(rate_limited, "rate-limited", 429, false, info)                                 \
+  X(too_many_connections, "too-many-connections", 503, false, info)                 \
+  X(login_required, "login-required", 401, false, info)                             \
+  X(login_limited, "login-limited", 429, false, warn)                               \
+  X(auth_refused, "auth-refused", 403, false, info)                                 \
+  X(auth_unavailable, "auth-unavailable", 503, false, warn)                         \
+  X(client_certificate_required, "client-certificate-required", 403, false, info)   \
   X(overloaded, "overloaded", 503, false, warn)                                     \
   X(shutting_down, "shutting-down", 503, false, info)                               \
   X(no_upstream, "no-upstream", 502, false, warn)                                   \
@@ -87,6 +94,7 @@ namespace lintel {
   X(upstream_informational_flood, "upstream-informational-flood", 502, false, warn) \
   X(upstream_reset, "upstream-reset", 502, false, warn)                             \
   X(upstream_protocol_mismatch, "upstream-protocol-mismatch", 502, false, warn)     \
+  X(upstream_unhealthy, "upstream-unhealthy", 503, false, warn)                     \
   X(app_starting, "app-starting", 503, false, info)                                 \
   X(app_exited, "app-exited", 502, false, warn)                                     \
   /* start-up and the machine */                                                    \
@@ -98,6 +106,13 @@ namespace lintel {
   X(io_error, "io-error", 500, false, error)                                        \
   X(certificate_invalid, "certificate-invalid", 500, false, error)                  \
   X(resource_exhausted, "resource-exhausted", 503, false, error)                    \
+  X(certificate_missing, "certificate-missing", 503, false, warn)                   \
+  X(acme_unreachable, "acme-unreachable", 500, false, warn)                         \
+  X(acme_protocol, "acme-protocol", 500, false, warn)                               \
+  X(acme_refused, "acme-refused", 500, false, error)                                \
+  X(acme_rate_limited, "acme-rate-limited", 500, false, warn)                       \
+  X(acme_challenge_failed, "acme-challenge-failed", 500, false, warn)               \
+  X(admin_unreachable, "admin-unreachable", 500, false, error)                      \
   X(internal, "internal", 500, false, error)
 
 enum class ErrorCode : uint8_t {

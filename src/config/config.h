@@ -70,7 +70,9 @@ struct Endpoint {
   uint16_t port = 80;
   std::string unix_path;  // "unix:/run/app.sock"
   UpstreamTls tls;
-  std::string url;  // as written, for logs (a ${NAME} in it is not expanded); no key: use the other fields
+  uint32_t weight = 1;  // its share beside its siblings
+  bool backup = false;  // used only while no other one is healthy
+  std::string url;      // as written, for logs (a ${NAME} in it is not expanded); no key: use the other fields
 };
 
 // Where something stands in a file, 1-based, for messages of checks that come later. line 0: in no file.
@@ -81,7 +83,10 @@ struct Place {
 };
 
 enum class RedirectHttp : uint8_t { permanent_308, moved_301, refuse, off };
-enum class CertificateKind : uint8_t { none, local, self_signed, files };
+enum class CertificateKind : uint8_t { none, local, self_signed, files, acme };
+enum class Balance : uint8_t { round_robin, least_conn, random_2, hash_ip, hash_cookie };
+// Which protocol versions and suites (Mozilla's names): intermediate is TLS 1.2 and 1.3, modern is 1.3 only.
+enum class TlsPolicy : uint8_t { intermediate, modern };
 enum class SecurityHeaders : uint8_t { off, standard, strict };
 enum class Locations : uint8_t { repair, report, off };
 
@@ -93,17 +98,86 @@ struct HeaderEdits {
 };
 
 struct Hsts {
-  enum class Mode : uint8_t { off, fixed } mode = Mode::off;
-  std::string value;  // the whole field value, ready to send
+  // automatic: 30 days, once a publicly trusted certificate has served for 24 h.
+  enum class Mode : uint8_t { off, fixed, automatic } mode = Mode::automatic;
+  std::string value;  // fixed: the whole field value, ready to send
+};
+
+// Active health checks; passive ones (failed requests) are always on.
+struct Health {
+  std::string path;  // GET, 2xx or 3xx is healthy; "" = no active checks
+  std::string host;  // of the request; "" = the site's first name
+  uint32_t every_ms = 5'000;
+  uint32_t timeout_ms = 2'000;
+  uint32_t fall = 3, rise = 2;
+  bool operator==(const Health&) const = default;
+};
+
+// A token bucket per client identity: `count` requests in `per_ms`, and `burst` more at once.
+struct Rate {
+  uint32_t count = 0;  // 0 = off
+  uint32_t per_ms = 1'000;
+  uint32_t burst = 0;
+  bool on() const noexcept { return count != 0; }
+  bool operator==(const Rate&) const = default;
+};
+
+struct ClientCertificates {
+  enum class Mode : uint8_t { off, request, require } mode = Mode::off;
+  std::string ca_file;
+  bool operator==(const ClientCertificates&) const = default;
+};
+
+struct BasicAuth {
+  std::string users_file;  // "name:hash" lines, yescrypt or bcrypt; "" = off
+  std::string realm = "restricted";
+};
+
+// A service that is asked whether a request may pass (2xx), before the app sees it.
+struct AuthRequest {
+  Endpoint endpoint;
+  std::string target;             // path and query; "" = off
+  std::vector<std::string> copy;  // lower-case fields of its answer that the app gets (remote-user, ...)
+};
+
+struct AcmeIssuer {
+  std::string name;  // "letsencrypt", or the directory's host and port; names its folder in the state
+  std::string directory_url;
+  std::string ca_file;
+  std::string profile;
+  std::string eab_kid, eab_hmac_file;
+  bool operator==(const AcmeIssuer&) const = default;
+};
+
+struct Acme {
+  std::string email;
+  bool agree = false;               // to the issuers' terms
+  std::vector<AcmeIssuer> issuers;  // in the order in which they are tried; empty: letsencrypt
+  std::vector<std::string> challenges = {"tls-alpn-01", "http-01"};
+  std::vector<std::string> dns_hook;  // program and arguments; empty: no dns-01
+  std::string dns_hook_user;
+  uint32_t dns_wait_ms = 120'000;            // for a record to be seen
+  std::vector<std::string> dns_servers;      // that must show it; empty: the zone's own
+  std::string on_demand_ask;                 // URL; ?domain=NAME is added, 2xx permits
+  std::vector<std::string> on_demand_allow;  // names and "*.name" that may be obtained when first asked for
+  bool operator==(const Acme&) const = default;
 };
 
 struct Route {
   std::string path;  // "/admin/*" (with "/admin"), "/prefix*" or "/exact"; "" = everything
   std::vector<IpPrefix> allow, deny;
   bool require_https = false;
-  std::string strip_prefix;  // sets X-Forwarded-Prefix
-  std::vector<Endpoint> to;  // empty: the site's
-  bool restricts() const { return !allow.empty() || !deny.empty() || require_https; }
+  BasicAuth basic_auth;
+  AuthRequest auth_request;
+  std::optional<uint64_t> body_limit_bytes;  // instead of the site's; 0 = no limit
+  size_t header_limit_bytes = 0;             // of the request's fields; 0 = limits::request_head_bytes
+  Rate rate;                                 // beside the site's
+  std::string strip_prefix;                  // sets X-Forwarded-Prefix
+  std::vector<Endpoint> to;                  // empty: the site's
+  bool restricts() const {
+    return !allow.empty() || !deny.empty() || require_https || !basic_auth.users_file.empty() ||
+           !auth_request.target.empty();
+  }
 };
 
 struct Site {
@@ -125,6 +199,14 @@ struct Site {
   HeaderEdits request_headers, response_headers;
   forwarded::Emit emit;
   uint64_t body_limit_bytes = 0;  // 0 = no limit
+  Rate rate;
+  uint32_t connections_per_client = 0;  // 0 = no limit
+  Balance balance = Balance::least_conn;
+  std::string balance_cookie;  // of hash_cookie
+  Health health;
+  ClientCertificates client_certificates;
+  TlsPolicy tls_policy = TlsPolicy::intermediate;
+  bool on_demand = false;  // certificate = "acme" for names of a "*" site, when they are first asked for
   bool maintenance = false;
   int line = 0;  // of its [[site]] in the file, for messages
 };
@@ -135,7 +217,9 @@ struct Config {
   std::string user;
   std::string state = "/var/lib/lintel";
   std::string admin = "unix:/run/lintel/admin.sock";
-  std::string access_log = "stdout";   // path | stdout | off
+  std::string access_log = "stdout";  // path | stdout | off
+  std::string metrics = "off";        // "127.0.0.1:9180" | "unix:/path" | off
+  Acme acme;
   std::vector<std::string> log_query;  // query parameters that are not redacted
   Timeouts timeouts;
   std::vector<forwarded::Rule> trust;      // the first whose peers match decides

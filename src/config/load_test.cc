@@ -27,7 +27,7 @@ TEST(Load, a_small_file_has_the_documented_defaults) {
   EXPECT_EQ(config.timeouts.keep_alive, 75'000U);
   ASSERT_EQ(config.sites.size(), 1U);
   EXPECT_EQ(config.sites[0].redirect_http, RedirectHttp::permanent_308);
-  EXPECT_EQ(config.sites[0].hsts.mode, Hsts::Mode::off);
+  EXPECT_EQ(config.sites[0].hsts.mode, Hsts::Mode::automatic);
   EXPECT_EQ(config.sites[0].body_limit_bytes, 0U);
   EXPECT_EQ(config.sites[0].line, 1);
   EXPECT_EQ(find_site(config, "a.test"), &config.sites[0]);

@@ -289,6 +289,7 @@ bool read_hsts(Context& context, const toml::node& node, SiteDraft& draft) {
     draft.site.hsts.value = hsts_value(hsts);
   };
   if (const auto* flag = node.as_boolean(); flag != nullptr) {
+    draft.site.hsts.mode = Hsts::Mode::off;
     if (flag->get()) set({.max_age_s = year_s});
     return true;
   }

@@ -24,6 +24,7 @@ Outcome<std::unique_ptr<SiteCertificates>> SiteCertificates::create(std::shared_
     Slot slot;
     switch (site.certificate) {
       case config::CertificateKind::none:
+      case config::CertificateKind::acme:
         continue;
       case config::CertificateKind::local: {
         if (ca == nullptr) {
