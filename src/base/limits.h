@@ -160,6 +160,29 @@ inline constexpr size_t findings_count = 64;              // causes remembered, 
 inline constexpr size_t observed_body_bytes = 16 * 1024;  // of an answer's body, where a finding looks for a reason
 inline constexpr unsigned port_tries_count = 100;         // beyond 8443
 
+// --- Lintel's own requests (fetch) and ACME
+inline constexpr size_t fetch_url_bytes = 4096;
+inline constexpr size_t fetch_body_bytes = 1024 * 1024;
+inline constexpr uint32_t acme_request_ms = 30'000;       // one request to the issuer
+inline constexpr unsigned acme_nonce_retries_count = 10;  // of one request whose nonce was refused
+inline constexpr size_t acme_nonces_count = 16;           // kept for later
+inline constexpr size_t acme_nonce_bytes = 1024;
+inline constexpr uint32_t acme_nonce_age_ms = 600'000;
+inline constexpr uint32_t acme_directory_age_ms = 3'600'000;
+inline constexpr size_t acme_json_bytes = 256 * 1024;  // of one answer that is no certificate
+inline constexpr unsigned acme_json_depth = 16;
+inline constexpr size_t acme_text_bytes = 4 * 1024;  // of a problem document, shown
+inline constexpr size_t acme_token_bytes = 512;
+inline constexpr size_t acme_challenges_count = 32;      // of one authorization
+inline constexpr size_t acme_problems_count = 32;        // subproblems shown
+inline constexpr unsigned acme_polls_count = 60;         // of one state of one order
+inline constexpr unsigned acme_retries_count = 4;        // of one request that got no usable answer
+inline constexpr unsigned acme_orders_count = 8;         // one obtain() makes at most, with other challenges or keys
+inline constexpr uint32_t acme_inline_wait_ms = 60'000;  // a Retry-After that an order waits for; longer ends it
+inline constexpr uint32_t acme_poll_max_ms = 10'000;     // between polls when the issuer says nothing
+inline constexpr int64_t acme_retry_after_max_s = 30 * 86'400;
+inline constexpr size_t acme_chain_certificates_count = 10;
+
 // --- doctor
 inline constexpr size_t doctor_requests_count = 60;
 inline constexpr uint32_t doctor_request_ms = 5'000;

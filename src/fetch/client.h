@@ -42,11 +42,12 @@ class Client {
   // Both must outlive the client, and the client every send() that runs.
   Client(net::Reactor& reactor, net::BlockingPool& blocking, Options options);
   // `deadline` on the reactor's clock covers everything: name, connect, TLS, answer. Redirects are not followed. The
-  // certificate is always verified against the URL's host. Errors: upstream_* codes and usage (a URL that is none),
-  // with a sentence that says what happened where.
+  // certificate is always verified against the URL's host. Errors: upstream_* codes, overloaded and usage (a URL that
+  // is none), with a sentence that says what happened where.
   net::Task<Outcome<Response>> send(Request request, TimeMs deadline);
 
  private:
+  net::Task<Outcome<void>> prepare_tls(TimeMs deadline);
   net::Reactor& reactor_;
   net::BlockingPool& blocking_;
   Options options_;

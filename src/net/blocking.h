@@ -5,7 +5,9 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,5 +39,37 @@ class BlockingPool {
 // the pool. `deadline` on the reactor's clock, 0 for none: name servers may stay silent far longer than a client waits.
 // Errors: upstream_name, upstream_connect_timeout, overloaded. The reactor must outlive the pool.
 Task<Result<std::vector<IpAddress>>> resolve(std::string host, Reactor& reactor, BlockingPool& pool, TimeMs deadline);
+
+// Runs `job` on the pool and gives its result. A flow that is cancelled meanwhile leaves the job to finish alone, so
+// what `job` uses is owned by it. `deadline` on the reactor's clock, 0 for none. Errors: overloaded (too many jobs
+// wait), upstream_timeout. The reactor must outlive the pool.
+template <class T>
+Task<Result<T>> run_blocking(std::function<T()> job, Reactor& reactor, BlockingPool& pool, TimeMs deadline) {
+  struct Shared {
+    Signal* waiter = nullptr;
+    std::optional<T> result;
+  };
+  struct Guard {
+    std::shared_ptr<Shared> shared;
+    ~Guard() { shared->waiter = nullptr; }
+  };
+  Signal finished(reactor);
+  const Guard guard{std::make_shared<Shared>()};
+  guard.shared->waiter = &finished;
+  const bool queued = pool.submit([shared = guard.shared, job = std::move(job), &reactor] {
+    auto result = std::make_shared<T>(job());
+    reactor.post([shared, result] {
+      shared->result.emplace(std::move(*result));
+      if (shared->waiter != nullptr) shared->waiter->notify();
+    });
+  });
+  if (!queued) co_return fail(ErrorCode::overloaded);
+  finished.set_deadline(deadline);
+  while (!guard.shared->result) {
+    const Wake wake = co_await finished.wait();
+    if (wake == Wake::deadline) co_return fail(ErrorCode::upstream_timeout);
+  }
+  co_return std::move(*guard.shared->result);
+}
 
 }  // namespace lintel::net
