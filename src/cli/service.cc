@@ -81,10 +81,11 @@ Outcome<void> can_change(const Options& options) {
                 "--dry-run");
   }
   if (options.root.empty() && !systemd_runs()) {
-    return fail(ErrorCode::not_found,
-                "service: this system was not started by systemd (there is no /run/systemd/system), so there is nothing "
-                "that could run a unit; start 'lintel serve' by what runs services here, as root or with "
-                "CAP_NET_BIND_SERVICE; --dry-run prints the unit, --root DIR writes it into an image");
+    return fail(
+        ErrorCode::not_found,
+        "service: this system was not started by systemd (there is no /run/systemd/system), so there is nothing "
+        "that could run a unit; start 'lintel serve' by what runs services here, as root or with "
+        "CAP_NET_BIND_SERVICE; --dry-run prints the unit, --root DIR writes it into an image");
   }
   return {};
 }
@@ -123,11 +124,12 @@ Outcome<void> check_program(const std::string& program) {
   struct stat facts{};
   if (stat(program.c_str(), &facts) != 0 || facts.st_uid != 0 || (facts.st_mode & (S_IWGRP | S_IWOTH)) != 0 ||
       (facts.st_mode & S_IXOTH) == 0 || is_below_tmp(program) || !unreadable({program}).empty()) {
-    return fail(ErrorCode::permission_denied,
-                fmt::format("service: {} is not fit to be a service's program: it must belong to root, be changed by "
-                            "nobody else, and be found by user {}; copy it: sudo install -m 755 {} /usr/local/bin/lintel "
-                            "&& sudo /usr/local/bin/lintel service install",
-                            program, user_name, shell_quoted(program)));
+    return fail(
+        ErrorCode::permission_denied,
+        fmt::format("service: {} is not fit to be a service's program: it must belong to root, be changed by "
+                    "nobody else, and be found by user {}; copy it: sudo install -m 755 {} /usr/local/bin/lintel "
+                    "&& sudo /usr/local/bin/lintel service install",
+                    program, user_name, shell_quoted(program)));
   }
   return {};
 }
@@ -136,10 +138,11 @@ Outcome<void> check_files(const UnitPlan& plan, const config::Config& config) {
   std::vector<std::string> touched = files_read(config);
   for (const std::string& file : touched) {
     if (is_below_tmp(file)) {
-      return fail(ErrorCode::config_invalid,
-                  fmt::format("service: {} lies below a temporary folder, and the service has its own, empty /tmp; move "
-                              "it, for example to /etc/lintel",
-                              file));
+      return fail(
+          ErrorCode::config_invalid,
+          fmt::format("service: {} lies below a temporary folder, and the service has its own, empty /tmp; move "
+                      "it, for example to /etc/lintel",
+                      file));
     }
   }
   if (const std::string file = unreadable(touched); !file.empty()) {
@@ -192,8 +195,8 @@ Outcome<void> make_user(const Options& options) {
   }
   const ToolResult result = run_tool(root_caller(), command);
   if (result.fine()) return {};
-  return fail(ErrorCode::io_error, fmt::format("service: cannot make user {}: {}: {}", user_name, shell_line(command),
-                                               result.output));
+  return fail(ErrorCode::io_error,
+              fmt::format("service: cannot make user {}: {}: {}", user_name, shell_line(command), result.output));
 }
 
 // True when the file was changed.
@@ -292,7 +295,8 @@ Outcome<void> uninstall_checked(const Options& options) {
   auto text = read_whole_file(file, "unit", unit_limit_octets);
   if (!text) return std::unexpected(text.error());
   if (!is_our_unit(*text)) {
-    return fail(ErrorCode::permission_denied, fmt::format("service: {} was not written by Lintel and is left alone", file));
+    return fail(ErrorCode::permission_denied,
+                fmt::format("service: {} was not written by Lintel and is left alone", file));
   }
   if (options.root.empty()) {
     if (auto done = systemctl(options, {"stop", unit_name}); !done) return done;
@@ -308,7 +312,8 @@ Outcome<void> uninstall_checked(const Options& options) {
     if (auto done = systemctl(options, {"daemon-reload"}); !done) return done;
   }
   fmt::print("removed {}\n", file);
-  for (const char* left : {"/etc/lintel", "/var/lib/lintel", "/var/log/lintel", "/etc/systemd/system/lintel.service.d"}) {
+  for (const char* left :
+       {"/etc/lintel", "/var/lib/lintel", "/var/log/lintel", "/etc/systemd/system/lintel.service.d"}) {
     if (exists(options.root + left)) fmt::print("left: {}\n", options.root + left);
   }
   if (options.root.empty() && getpwnam(user_name) != nullptr) {
@@ -349,10 +354,13 @@ int status(const Options& options) {
     enabled = answer_of(ask);
     if (here && systemd_runs()) active = answer_of({"systemctl", "is-active", unit_name});
   }
-  const std::string config_state = !config_there ? "missing" : !here ? "not checked" : config_fine ? "fine" : "not valid";
+  const std::string config_state = !config_there ? "missing"
+                                   : !here       ? "not checked"
+                                   : config_fine ? "fine"
+                                                 : "not valid";
   if (options.json) {
-    const nlohmann::json object = {{"unit", unit},       {"config", config},   {"config_state", config_state},
-                                   {"enabled", enabled}, {"active", active},   {"systemd", systemd_runs()}};
+    const nlohmann::json object = {{"unit", unit},       {"config", config}, {"config_state", config_state},
+                                   {"enabled", enabled}, {"active", active}, {"systemd", systemd_runs()}};
     fmt::print("{}\n", object.dump());
   } else {
     fmt::print("unit     {}\n", unit.empty() ? "not installed; fix: sudo lintel service install" : unit);

@@ -8,7 +8,8 @@
 namespace lintel::cli {
 namespace {
 
-constexpr std::string_view mark = "# Written by `lintel service install`, which overwrites it; changes: systemctl edit ";
+constexpr std::string_view mark =
+    "# Written by `lintel service install`, which overwrites it; changes: systemctl edit ";
 
 std::string_view shipped_unit() {
   for (const EmbeddedFile& file : systemd_files()) {
@@ -117,7 +118,8 @@ std::string unit_word(std::string_view word, bool is_command) {
 
 std::string render_unit(const UnitPlan& plan) {
   std::string text(shipped_unit());
-  set_line(text, "ExecStart", fmt::format("{} serve -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
+  set_line(text, "ExecStart",
+           fmt::format("{} serve -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
   if (plan.sees_home) set_line(text, "ProtectHome", "read-only");
   std::string paths;
   for (const std::string& folder : plan.writable) paths += "\nReadWritePaths=" + unit_word(folder, false);

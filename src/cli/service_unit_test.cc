@@ -43,8 +43,9 @@ TEST(ServiceUnit, lets_the_service_write_where_its_configuration_says) {
   config.listeners = {listener, listener};
   const UnitPlan plan = plan_unit("/usr/bin/lintel", "/etc/lintel/lintel.toml", config);
   EXPECT_THAT(plan.writable, ElementsAre("/srv/state", "/srv/logs", "/run/front"));
-  EXPECT_THAT(render_unit(plan), HasSubstr("\nProtectSystem=strict\nReadWritePaths=/srv/state\nReadWritePaths=/srv/logs\n"
-                                           "ReadWritePaths=/run/front\nProtectHome=yes\n"));
+  EXPECT_THAT(render_unit(plan),
+              HasSubstr("\nProtectSystem=strict\nReadWritePaths=/srv/state\nReadWritePaths=/srv/logs\n"
+                        "ReadWritePaths=/run/front\nProtectHome=yes\n"));
 }
 
 TEST(ServiceUnit, asks_for_no_folder_that_systemd_makes_anyway) {
@@ -59,7 +60,9 @@ TEST(ServiceUnit, shows_homes_only_to_a_service_that_reads_something_there) {
   config::Config config;
   EXPECT_FALSE(plan_unit("/usr/bin/lintel", "/etc/lintel/lintel.toml", config).sees_home);
   config::Site site;
-  site.certificate_file = "/home" "/ada/cert.pem";
+  site.certificate_file =
+      "/home"
+      "/ada/cert.pem";
   config.sites = {site};
   const UnitPlan plan = plan_unit("/usr/bin/lintel", "/etc/lintel/lintel.toml", config);
   EXPECT_TRUE(plan.sees_home);
