@@ -13,6 +13,7 @@ SHIPPED = {
     "/usr/bin/lintel": "755 root:root",
     "/lib/systemd/system/lintel.service": "644 root:root",
     "/etc/lintel/lintel.toml": "644 root:root",
+    "/etc/logrotate.d/lintel": "644 root:root",
     "/usr/share/doc/lintel/copyright": "644 root:root",
     "/usr/share/doc/lintel/changelog.gz": "644 root:root",
     "/usr/share/doc/lintel/changelog.Debian.gz": "644 root:root",
@@ -103,8 +104,8 @@ class Package(unittest.TestCase):
         self.root.run("apt-get", "-y", "remove", "lintel")
         left = {path for path in self.root.snapshot() if path not in self.before}
         self.assertEqual({path for path in left if "lintel" in path and "systemd" not in path},
-                         {"/etc/lintel", "/etc/lintel/lintel.toml", "/var/lib/lintel", "/var/lib/lintel/account.key",
-                          "/var/log/lintel"})
+                         {"/etc/lintel", "/etc/lintel/lintel.toml", "/etc/logrotate.d/lintel", "/var/lib/lintel",
+                          "/var/lib/lintel/account.key", "/var/log/lintel"})
         self.root.run("apt-get", "-y", "purge", "lintel")
         after = self.root.snapshot()
         differing = {path: (self.before.get(path), after.get(path)) for path in self.before.keys() | after.keys()
