@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   lintel::cli::add_dev(app, child_command, exit_code);
   lintel::cli::add_serve(app, exit_code);
   lintel::cli::add_service(app, exit_code);
+  lintel::cli::add_control(app, exit_code);
   lintel::cli::add_trust(app, exit_code);
   lintel::cli::add_cert(app, exit_code);
   lintel::cli::add_check(app, exit_code);

@@ -62,9 +62,37 @@ ErrorCode file_error_code(int number) noexcept {
   return ErrorCode::io_error;
 }
 
+namespace {
+
+std::function<int(const std::string&)>& file_opener() {
+  static std::function<int(const std::string&)> opener;
+  return opener;
+}
+
+}  // namespace
+
+void set_file_opener(std::function<int(const std::string& path)> opener) { file_opener() = std::move(opener); }
+
+int open_for_reading(const std::string& path) {
+  const int number = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (number >= 0 || errno != EACCES || !file_opener()) return number;
+  return file_opener()(path);
+}
+
+std::optional<FileStamp> file_stamp(const std::string& path) {
+  struct stat facts = {};
+  if (stat(path.c_str(), &facts) != 0) {
+    if (errno != EACCES || !file_opener()) return std::nullopt;
+    const Descriptor file(file_opener()(path));
+    if (!file.valid() || fstat(file.get(), &facts) != 0) return std::nullopt;
+  }
+  return FileStamp{int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec, facts.st_ino,
+                   static_cast<uint64_t>(facts.st_size)};
+}
+
 Outcome<std::string> read_whole_file(const std::string& path, std::string_view what, size_t limit_octets) {
   const std::string action = fmt::format("read {} file", what);
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Descriptor file(open_for_reading(path));
   if (!file.valid()) return cannot(action, path, errno);
   struct stat facts = {};
   if (fstat(file.get(), &facts) != 0) return cannot(action, path, errno);

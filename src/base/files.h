@@ -3,12 +3,30 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/errors.h"
 
 namespace lintel {
+
+// Opens for reading, close-on-exec and non-blocking. -1: errno says why. A process that has given up its privileges asks
+// its opener (set_file_opener) for what it may not open itself any more.
+int open_for_reading(const std::string& path);
+// `opener` returns a descriptor, or -1 with errno. Thread-safe itself; set once, before threads start.
+void set_file_opener(std::function<int(const std::string& path)> opener);
+
+// Which content a path leads to. Two stamps are equal when nobody has written or replaced the file between them.
+struct FileStamp {
+  int64_t modified_ns = 0;
+  uint64_t inode = 0, octets = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+// Nothing: there is no such file, or it may not be looked at.
+std::optional<FileStamp> file_stamp(const std::string& path);
 
 // The whole file. Error: not_found, permission_denied, io_error (also when it is larger than `limit_octets` or no
 // regular file). `what` names it in the message: "certificate".

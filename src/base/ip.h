@@ -37,6 +37,7 @@ class IpAddress {
 };
 
 struct IpPrefix {
+  bool operator==(const IpPrefix&) const = default;
   IpAddress address;
   uint8_t length = 32;  // bits, of the address's own family
   // "10.0.0.0/8", "::1", "192.0.2.7" (full length). Host bits beyond the length are refused.

@@ -89,6 +89,8 @@ inline constexpr size_t discard_bytes = 256 * 1024;  // after an early answer
 inline constexpr uint32_t discard_ms = 2'000;
 inline constexpr uint32_t early_answer_ms = 100;  // HTTP/2: for the request to end by itself, before a reset
 inline constexpr uint32_t shutdown_grace_ms = 30'000;
+inline constexpr uint32_t upgrade_grace_ms = 24 * 3'600'000;  // of the old process, for what has left HTTP
+inline constexpr uint32_t upgrade_start_ms = 30'000;          // for the new process to be ready
 
 // --- defaults of [server] timeouts (configuration can change them)
 inline constexpr uint32_t handshake_ms = 10'000;
@@ -139,6 +141,17 @@ inline constexpr int access_log_batch_ms = 50;                // so long may a l
 inline constexpr int access_log_stuck_poll_ms = 100;          // how often a stuck destination is looked at again
 inline constexpr int access_log_stop_patience_ms = 1'000;  // at the end, one that takes nothing for so long is given up
 inline constexpr uint64_t access_log_drop_report_ms = 10'000;  // at most one message about lost lines in this time
+
+// --- the control thread: admin socket, metrics' address, own calls
+inline constexpr size_t admin_connections_count = 32;
+inline constexpr unsigned control_threads_count = 2;
+inline constexpr size_t announced_sites_count = 20;
+inline constexpr size_t admin_request_bytes = 64 * 1024;
+inline constexpr uint32_t admin_request_ms = 10'000;
+inline constexpr uint32_t control_patience_ms = 60'000;  // of the commands that ask a running server
+inline constexpr uint32_t broker_request_ms = 5'000;
+inline constexpr size_t broker_files_count = 100'000;
+inline constexpr size_t inherited_sockets_count = 1'024;
 
 // --- dev
 inline constexpr uint32_t app_start_ms = 60'000;

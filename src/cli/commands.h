@@ -20,6 +20,8 @@ std::optional<std::vector<std::string>> split_child_command(int& argc, char** ar
 void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child_command, int& exit_code);
 void add_serve(CLI::App& app, int& exit_code);
 void add_service(CLI::App& app, int& exit_code);
+// reload, upgrade, stop, status
+void add_control(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_trust(CLI::App& app, int& exit_code);
 void add_cert(CLI::App& app, int& exit_code);

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,7 +15,7 @@
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "config/config.h"
-#include "proxy/server.h"
+#include "serve/service.h"
 
 namespace lintel::cli {
 namespace {
@@ -76,46 +78,59 @@ std::string without_host(const Options& options) {
       flag);
 }
 
-int serve(const Options& options) {
-  std::shared_ptr<const config::Config> config;
+Outcome<std::string> file_of(const Options& options) {
   if (!options.hosts.empty()) {
-    if (!options.file.empty()) {
-      return report(Error{ErrorCode::usage, "serve takes HOST… --to URL… or -c FILE, not both"});
-    }
+    if (!options.file.empty()) return fail(ErrorCode::usage, "serve takes HOST… --to URL… or -c FILE, not both");
+    return std::string();
+  }
+  if (std::string wrong = without_host(options); !wrong.empty()) return fail(ErrorCode::usage, std::move(wrong));
+  if (options.file.empty() && ::access(default_file, F_OK) != 0) {
+    return fail(ErrorCode::usage, fmt::format("serve: there is no {}; name a file with -c FILE, or serve without one: "
+                                              "lintel serve app.test --to 127.0.0.1:8000",
+                                              default_file));
+  }
+  // A reload, and the process that takes over in an upgrade, find it wherever they are.
+  std::error_code error;
+  const std::string file = options.file.empty() ? default_file : options.file;
+  const auto absolute = std::filesystem::absolute(file, error);
+  return error ? file : absolute.string();
+}
+
+std::vector<std::string> own_arguments() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string one; std::getline(file, one, '\0');) arguments.push_back(one);
+  return arguments;
+}
+
+int serve(const Options& options) {
+  const auto file = file_of(options);
+  if (!file) return report(file.error());
+  serve::Options service_options;
+  service_options.file = *file;
+  service_options.arguments = own_arguments();
+  std::shared_ptr<const config::Config> config;
+  if (file->empty()) {
     auto built = from_arguments(options);
     if (!built) return report(built.error());
     config = std::move(*built);
-  } else if (std::string wrong = without_host(options); !wrong.empty()) {
-    return report(Error{ErrorCode::usage, std::move(wrong)});
+    service_options.load = [config] { return config::ParseResult{config, {}}; };
   } else {
-    const std::string file = options.file.empty() ? default_file : options.file;
-    if (options.file.empty() && ::access(default_file, F_OK) != 0) {
-      return report(Error{ErrorCode::usage, fmt::format("serve: there is no {}; name a file with -c FILE, or serve "
-                                                        "without one: lintel serve app.test --to 127.0.0.1:8000",
-                                                        default_file)});
-    }
-    config::ParseResult parsed = config::parse_file(file);
+    service_options.load = [path = *file] { return config::parse_file(path); };
+    config::ParseResult parsed = service_options.load();
     for (const config::Diagnostic& one : parsed.diagnostics) fmt::print(stderr, "{}\n", one.render());
     if (parsed.config == nullptr) {
       return report(Error{ErrorCode::config_invalid, fmt::format("{} is not valid: see above; 'lintel check -c {}' "
                                                                  "checks it without starting anything",
-                                                                 file, file)});
+                                                                 options.file.empty() ? *file : options.file,
+                                                                 options.file.empty() ? *file : options.file)});
     }
     config = std::move(parsed.config);
   }
-  auto server = proxy::Server::create(config, {});
-  if (!server) return report(server.error());
-  for (size_t i = 0; i < config->listeners.size(); ++i) {
-    const bool is_unix = (*server)->addresses()[i].kind == SocketAddress::Kind::unix_path;
-    fmt::print(stderr, "lintel: {} on {}\n", config->listeners[i].tls ? "https" : "http",
-               is_unix ? config->listeners[i].address.text() : (*server)->addresses()[i].text());
-  }
-  for (const config::Site& site : config->sites) {
-    std::string to;
-    for (const config::Endpoint& endpoint : site.to) to += (to.empty() ? "" : ", ") + endpoint.url;
-    fmt::print(stderr, "lintel: {} -> {}\n", fmt::join(site.hosts, ", "), to.empty() ? "its routes" : to);
-  }
-  return (*server)->run();
+  auto service = serve::Service::create(std::move(service_options), config);
+  if (!service) return report(service.error());
+  (*service)->run();
+  return 0;
 }
 
 }  // namespace
@@ -134,8 +149,9 @@ void add_serve(CLI::App& app, int& exit_code) {
   command->add_option("--http", options->http, "Listen here for http, to redirect (default [::]:80)")
       ->type_name("ADDR");
   command->footer(
-      "SIGTERM and SIGINT: no new connections, what runs ends (at most 30 s), exit 0. SIGHUP looks at certificate\n"
-      "files (which is also done every second). SIGUSR1 opens the access log anew.\n"
+      "SIGTERM and SIGINT: no new connections, what runs ends (at most 30 s), exit 0. SIGHUP reads the configuration\n"
+      "anew without dropping anything ('lintel reload'). SIGUSR1 opens the access log anew. SIGUSR2 starts the program\n"
+      "that is installed now in this one's place ('lintel upgrade'). Changed certificate files are seen by themselves.\n"
       "Example: lintel serve -c lintel.toml\n"
       "Example: lintel serve app.test --to 127.0.0.1:8000 --https 127.0.0.1:8443 --http 127.0.0.1:8080");
   command->callback([options, &exit_code] { exit_code = serve(*options); });

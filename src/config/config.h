@@ -27,6 +27,7 @@ namespace lintel::config {
 struct ProxyPeers {
   std::vector<IpPrefix> prefixes;
   bool unix_peers = false;
+  bool operator==(const ProxyPeers&) const = default;
   // Then every connection of the listener must begin with one, and come from one of them.
   bool any() const noexcept { return unix_peers || !prefixes.empty(); }
   bool admits(const forwarded::ConnectionFacts& facts) const noexcept {
@@ -62,6 +63,7 @@ struct UpstreamTls {
   std::string cert_file;  // client certificate
   std::string key_file;
   bool verify = true;  // false only for dev's own loopback app
+  bool operator==(const UpstreamTls&) const = default;
 };
 
 struct Endpoint {
@@ -73,6 +75,12 @@ struct Endpoint {
   uint32_t weight = 1;  // its share beside its siblings
   bool backup = false;  // used only while no other one is healthy
   std::string url;      // as written, for logs (a ${NAME} in it is not expanded); no key: use the other fields
+  bool operator==(const Endpoint&) const = default;
+  // Would a connection made for the one do for the other?
+  bool same_place(const Endpoint& other) const {
+    return protocol == other.protocol && host == other.host && port == other.port && unix_path == other.unix_path &&
+           tls == other.tls;
+  }
 };
 
 // Where something stands in a file, 1-based, for messages of checks that come later. line 0: in no file.

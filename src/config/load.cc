@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <set>
 
+#include "base/files.h"
 #include "config/draft.h"
 #include "config/prescan.h"
 
@@ -102,7 +103,7 @@ std::string absolute(const std::string& path) {
 
 // The content of `path`, or why it cannot be had.
 std::expected<std::string, std::string> read_whole(const std::string& path, bool must_be_regular) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (must_be_regular ? O_NONBLOCK : 0));
+  const int descriptor = must_be_regular ? open_for_reading(path) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return std::unexpected(std::strerror(errno));
   struct stat facts{};
   std::string text;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/files.h"
 namespace lintel::config {
 namespace {
 
@@ -176,8 +177,7 @@ std::optional<std::string> read_file_path(Context& context, const toml::node& no
   }
   std::string path = resolve_path(context, text->value);
   struct stat facts{};
-  // O_NONBLOCK: a FIFO in the place of a file must not hang the check.
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int descriptor = open_for_reading(path);  // does not hang on a FIFO in the place of a file
   const int failure = errno;
   const bool is_file = descriptor >= 0 && ::fstat(descriptor, &facts) == 0 && S_ISREG(facts.st_mode);
   if (descriptor >= 0) ::close(descriptor);

@@ -78,6 +78,20 @@ bool read_log_query(Context& context, const toml::node& node, Draft& draft) {
   return true;
 }
 
+bool read_admin(Context& context, const toml::node& node, Draft& draft) {
+  const auto text = read_text(context, node, "admin");
+  if (!text.has_value()) return true;
+  const bool is_path = text->value.starts_with("unix:") && text->value.size() > 5;
+  if (text->value != "off" && (!is_path || !parse_listen(text->value))) {
+    context.report.error(text->where, fmt::format("admin must be \"unix:/path\" or \"off\", not {}: who may use it is "
+                                                  "decided by the socket's owner, which an address does not have",
+                                                  in_quotes(text->raw)));
+    return true;
+  }
+  draft.config.admin = is_path ? "unix:" + resolve_path(context, text->value.substr(5)) : text->value;
+  return true;
+}
+
 bool read_metrics(Context&, const toml::node& node, Draft&) { return node.value<std::string_view>() == "off"; }
 
 bool read_timeouts(Context& context, const toml::node& node, Draft& draft) {
@@ -89,7 +103,7 @@ bool read_timeouts(Context& context, const toml::node& node, Draft& draft) {
 constexpr Key<Draft> server_keys[] = {
     {{"server", "https", "address, table, or array of them", "[\"[::]:443\"]", true}, read_https},
     {{"server", "http", "address, table, or array of them", "[\"[::]:80\"]", true}, read_http},
-    {{"server", "admin", "string", "\"unix:/run/lintel/admin.sock\"", false}, nullptr},
+    {{"server", "admin", "string", "\"unix:/run/lintel/admin.sock\"", true}, read_admin},
     {{"server", "state", "path", "\"/var/lib/lintel\"", true}, read_state},
     {{"server", "workers", "integer", "0", true}, read_workers},
     {{"server", "user", "string", "\"\"", true}, read_user},

@@ -319,7 +319,7 @@ void H2Session::reset(StreamId stream, H2Error error) {
   me.drop(*state);
 }
 
-void H2Session::go_away(H2Error error) {
+void H2Session::go_away(H2Error error, bool patiently) {
   Impl& me = *impl_;
   if (me.failed != ErrorCode::none) return;
   if (error != H2Error::no_error) {
@@ -328,7 +328,7 @@ void H2Session::go_away(H2Error error) {
     return;
   }
   if (me.going_away) return;
-  if (me.server && me.streams.size() != 0 && !me.shutdown_noticed) {
+  if (me.server && (patiently || me.streams.size() != 0) && !me.shutdown_noticed) {
     // RFC 9113 §6.8: requests that are on their way now are still served; the PING tells when they have arrived.
     me.shutdown_noticed = true;
     nghttp2_submit_shutdown_notice(me.session);
@@ -345,6 +345,8 @@ void H2Session::ping() {
   ++impl_->own_pings;
   nghttp2_submit_ping(impl_->session, NGHTTP2_FLAG_NONE, nullptr);
 }
+
+bool H2Session::goodbye_under_way() const noexcept { return impl_->shutdown_noticed && !impl_->going_away; }
 
 size_t H2Session::open_streams() const noexcept { return impl_->streams.size(); }
 

@@ -1,72 +1,95 @@
 #include "proxy/certificates.h"
 
 #include <algorithm>
-#include <system_error>
 
+#include "base/files.h"
 #include "base/log.h"
 
 namespace lintel::proxy {
-namespace {
-
-std::filesystem::file_time_type changed_at(const std::string& file) {
-  std::error_code error;
-  const auto time = std::filesystem::last_write_time(file, error);
-  return error ? std::filesystem::file_time_type::min() : time;
+// A certificate of the same files, or one that was made for the same names.
+const SiteCertificates::Slot* SiteCertificates::same_slot(const config::Site& site, const FilePair& files) const {
+  if (site.certificate == config::CertificateKind::self_signed) {
+    const config::Site* same = config::find_site(*config_, site.hosts.front());
+    if (same == nullptr || same->certificate != site.certificate || same->hosts != site.hosts) return nullptr;
+    const auto slot = slots_.find(same);
+    return slot != slots_.end() ? &slot->second : nullptr;
+  }
+  const auto found = by_files_.find({files.certificate_file, files.key_file});
+  if (found == by_files_.end()) return nullptr;
+  const FilePair& old = found->second->files;
+  const bool unchanged = old.certificate_stamp == files.certificate_stamp && old.key_stamp == files.key_stamp;
+  return unchanged ? found->second : nullptr;
 }
 
-}  // namespace
-
-Outcome<std::unique_ptr<SiteCertificates>> SiteCertificates::create(std::shared_ptr<const config::Config> config) {
-  std::unique_ptr<SiteCertificates> result(new SiteCertificates);
-  result->config_ = config;
-  std::shared_ptr<tls::LocalCa> ca;
-  for (const config::Site& site : config->sites) {
-    Slot slot;
-    switch (site.certificate) {
-      case config::CertificateKind::none:
-      case config::CertificateKind::acme:
-        continue;
-      case config::CertificateKind::local: {
-        if (ca == nullptr) {
-          auto opened = tls::LocalCa::open(tls::LocalCa::default_folder());
-          if (!opened) return std::unexpected(opened.error());
-          ca = std::move(*opened);
-        }
-        for (const std::string& host : site.hosts) {
-          if (host == "*" || ca->permits(host)) continue;
-          return fail(ErrorCode::certificate_invalid,
-                      fmt::format("the local authority may not sign for {}: its name constraints do not permit it; run "
-                                  "'lintel trust install --name {}', or use a certificate from files",
-                                  host, host));
-        }
-        slot.minted = true;
-        break;
+Outcome<SiteCertificates::Slot> SiteCertificates::make_slot(const config::Site& site, const SiteCertificates* before) {
+  Slot slot;
+  switch (site.certificate) {
+    case config::CertificateKind::none:
+      break;
+    case config::CertificateKind::acme:
+      slot.acme = true;
+      break;
+    case config::CertificateKind::local: {
+      if (ca_ == nullptr) {
+        auto opened = tls::LocalCa::open(tls::LocalCa::default_folder());
+        if (!opened) return std::unexpected(opened.error());
+        ca_ = std::move(*opened);
       }
-      case config::CertificateKind::self_signed: {
-        std::vector<std::string> names;
-        for (const std::string& host : site.hosts)
-          if (host != "*") names.push_back(host);
-        if (names.empty()) names.push_back("localhost");
-        auto made = tls::make_self_signed(names);
-        if (!made) return std::unexpected(made.error());
-        slot.certificate = std::move(*made);
-        break;
+      for (const std::string& host : site.hosts) {
+        if (host == "*" || ca_->permits(host)) continue;
+        return fail(ErrorCode::certificate_invalid,
+                    fmt::format("the local authority may not sign for {}: its name constraints do not permit it; run "
+                                "'lintel trust install --name {}', or use a certificate from files",
+                                host, host));
       }
-      case config::CertificateKind::files: {
-        auto loaded = tls::load_certificate(site.certificate_file, site.key_file);
-        if (!loaded) return std::unexpected(loaded.error());
-        slot.certificate = std::move(*loaded);
-        slot.files = {site.certificate_file, site.key_file, changed_at(site.certificate_file),
-                      changed_at(site.key_file)};
-        break;
-      }
+      slot.minted = true;
+      break;
     }
-    result->slots_.emplace(&site, std::move(slot));
+    case config::CertificateKind::self_signed: {
+      if (const Slot* same = before != nullptr ? before->same_slot(site, {}) : nullptr; same != nullptr) return *same;
+      std::vector<std::string> names;
+      for (const std::string& host : site.hosts)
+        if (host != "*") names.push_back(host);
+      if (names.empty()) names.push_back("localhost");
+      auto made = tls::make_self_signed(names);
+      if (!made) return std::unexpected(made.error());
+      slot.certificate = std::move(*made);
+      break;
+    }
+    case config::CertificateKind::files: {
+      slot.files = {site.certificate_file, site.key_file, file_stamp(site.certificate_file), file_stamp(site.key_file)};
+      if (const Slot* same = before != nullptr ? before->same_slot(site, slot.files) : nullptr; same != nullptr) {
+        slot.certificate = same->certificate;
+        break;
+      }
+      auto loaded = tls::load_certificate(site.certificate_file, site.key_file);
+      if (!loaded) return std::unexpected(loaded.error());
+      slot.certificate = std::move(*loaded);
+      break;
+    }
+  }
+  return slot;
+}
+
+Outcome<std::shared_ptr<SiteCertificates>> SiteCertificates::create(std::shared_ptr<const config::Config> config,
+                                                                    tls::CertificateSource* acme,
+                                                                    const SiteCertificates* before) {
+  std::shared_ptr<SiteCertificates> result(new SiteCertificates);
+  result->config_ = config;
+  result->acme_ = acme;
+  for (const config::Site& site : config->sites) {
+    if (site.certificate == config::CertificateKind::none) continue;
+    auto slot = result->make_slot(site, before);
+    if (!slot) return std::unexpected(slot.error());
+    const Slot& kept = result->slots_.emplace(&site, std::move(*slot)).first->second;
+    if (!kept.files.certificate_file.empty()) {
+      result->by_files_.emplace(std::pair(kept.files.certificate_file, kept.files.key_file), &kept);
+    }
     const bool takes_all = std::find(site.hosts.begin(), site.hosts.end(), "*") != site.hosts.end();
     if (result->without_sni_ == nullptr || takes_all) result->without_sni_ = &site;
   }
-  if (ca != nullptr) {
-    result->minting_ = std::make_unique<tls::MintingSource>(ca, [config](std::string_view name) {
+  if (result->ca_ != nullptr) {
+    result->minting_ = std::make_unique<tls::MintingSource>(result->ca_, [config](std::string_view name) {
       const config::Site* site = config::find_site(*config, name);
       return site != nullptr && site->certificate == config::CertificateKind::local;
     });
@@ -77,30 +100,25 @@ Outcome<std::unique_ptr<SiteCertificates>> SiteCertificates::create(std::shared_
 tls::CertificatePtr SiteCertificates::find(std::string_view sni) {
   const config::Site* site = sni.empty() ? without_sni_ : config::find_site(*config_, sni);
   if (site == nullptr) return nullptr;
-  bool minted = false;
-  {
-    std::lock_guard lock(mutex_);
-    const auto slot = slots_.find(site);
-    if (slot == slots_.end()) return nullptr;
-    if (!slot->second.minted) return slot->second.certificate;
-    minted = true;
-  }
-  const bool named = !sni.empty() || site->hosts.front() != "*";
-  return minted ? minting_->find(!sni.empty() ? sni
-                                 : named      ? std::string_view(site->hosts.front())
-                                              : "localhost")
-                : nullptr;
+  const auto slot = slots_.find(site);
+  if (slot == slots_.end()) return nullptr;
+  const std::string_view first = site->hosts.front() != "*" ? std::string_view(site->hosts.front()) : "localhost";
+  const std::string_view name = sni.empty() ? first : sni;
+  if (slot->second.minted) return minting_->find(name);
+  if (slot->second.acme) return acme_ != nullptr ? acme_->find(name) : nullptr;
+  const std::lock_guard lock(mutex_);
+  return slot->second.certificate;
 }
 
 void SiteCertificates::reload_changed() {
   for (auto& [site, slot] : slots_) {
     FilePair& files = slot.files;
     if (files.certificate_file.empty()) continue;
-    const auto certificate_time = changed_at(files.certificate_file);
-    const auto key_time = changed_at(files.key_file);
-    if (certificate_time == files.certificate_time && key_time == files.key_time) continue;
-    files.certificate_time = certificate_time;
-    files.key_time = key_time;
+    const auto certificate_stamp = file_stamp(files.certificate_file);
+    const auto key_stamp = file_stamp(files.key_file);
+    if (certificate_stamp == files.certificate_stamp && key_stamp == files.key_stamp) continue;
+    files.certificate_stamp = certificate_stamp;
+    files.key_stamp = key_stamp;
     auto loaded = tls::load_certificate(files.certificate_file, files.key_file);
     if (!loaded) {
       log::error("certificate for {} changed but does not load: {}; the old one stays in use", site->hosts.front(),

@@ -2,12 +2,14 @@
 // self-signed certificate.
 #pragma once
 
-#include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
+#include "base/files.h"
 #include "config/config.h"
 #include "tls/context.h"
 #include "tls/local_ca.h"
@@ -18,7 +20,11 @@ class SiteCertificates final : public tls::CertificateSource {
  public:
   // Loads and makes what the sites name. Errors: certificate_invalid, io_error, permission_denied, with the file's
   // name.
-  static Outcome<std::unique_ptr<SiteCertificates>> create(std::shared_ptr<const config::Config> config);
+  // `acme` is asked for the sites with certificate = "acme"; it may be null. What `before` has loaded from files that
+  // have not changed, and its self-signed certificates, are taken over.
+  static Outcome<std::shared_ptr<SiteCertificates>> create(std::shared_ptr<const config::Config> config,
+                                                           tls::CertificateSource* acme,
+                                                           const SiteCertificates* before);
   tls::CertificatePtr find(std::string_view sni) override;
   // Looks whether the files have changed and loads them anew. A pair that does not load leaves the old one in use; the
   // log says so once per change. Any thread, one at a time.
@@ -27,15 +33,21 @@ class SiteCertificates final : public tls::CertificateSource {
  private:
   struct FilePair {
     std::string certificate_file, key_file;
-    std::filesystem::file_time_type certificate_time, key_time;
+    std::optional<FileStamp> certificate_stamp, key_stamp;
   };
   struct Slot {
     tls::CertificatePtr certificate;  // files, self-signed
     bool minted = false;              // local CA
+    bool acme = false;
     FilePair files;
   };
   SiteCertificates() = default;
+  Outcome<Slot> make_slot(const config::Site& site, const SiteCertificates* before);
+  const Slot* same_slot(const config::Site& site, const FilePair& files) const;
   std::shared_ptr<const config::Config> config_;
+  tls::CertificateSource* acme_ = nullptr;
+  std::shared_ptr<tls::LocalCa> ca_;
+  std::map<std::pair<std::string, std::string>, const Slot*> by_files_;
   std::unique_ptr<tls::MintingSource> minting_;
   std::mutex mutex_;  // of slots_: read once per full handshake
   std::unordered_map<const config::Site*, Slot> slots_;

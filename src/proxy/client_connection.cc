@@ -27,6 +27,7 @@ void StopHook::notify_all(StopHook* list) noexcept {
 
 ClientConnection::ClientConnection(Worker& w, const BoundListener& bound, const net::Accepted& accepted)
     : worker(w), listener(bound), signal(w.reactor()), stop_hook(w.stop_hooks(), signal) {
+  ++listener.connections;
   stream.open(w.reactor(), accepted.fd, &signal);
   // Taken from the kernel's queue by a stop: a request that has come is served, what has not come is not waited for.
   if (w.stopping()) stream.assume_readable();
@@ -37,6 +38,8 @@ ClientConnection::ClientConnection(Worker& w, const BoundListener& bound, const 
   context.peer_text = context.facts.peer.text();
   context.protocol = "HTTP/1.1";
 }
+
+ClientConnection::~ClientConnection() { --listener.connections; }
 
 net::Task<bool> ClientConnection::drain() {
   if (stream.flush()) co_return !stream.write_failed();

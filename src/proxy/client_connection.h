@@ -33,6 +33,7 @@ class StopHook {
 // The state that both protocols share. One flow owns it; `signal` is what everything on the connection notifies.
 struct ClientConnection : FromObjectMemory {
   ClientConnection(Worker& w, const BoundListener& bound, const net::Accepted& accepted);
+  ~ClientConnection();
   Worker& worker;
   const BoundListener& listener;
   net::Signal signal;

@@ -19,7 +19,8 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
       signal_(signal),
       head_(head),
       arena_(arena),
-      config_(worker.config()),
+      snapshot_(worker.snapshot()),
+      config_(*snapshot_->config),
       request_done_(head.framing == http::Framing::none && head.method_id != http::Method::connect) {
   // Until identify() knows better; a head that broke a rule never gets there.
   identity_.client = connection.facts.peer;

@@ -16,6 +16,7 @@
 #include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
+#include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
 
 namespace lintel::proxy {
@@ -113,6 +114,7 @@ class Exchange {
   net::Signal& signal_;
   const http::RequestHead& head_;
   Arena& arena_;
+  const SnapshotRef snapshot_;  // that it began with, whatever is reloaded meanwhile
   const config::Config& config_;
 
   const forwarded::Rule* rule_ = nullptr;  // that lets the peer speak for the client

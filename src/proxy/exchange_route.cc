@@ -133,7 +133,7 @@ Result<void> Exchange::route() {
 // http -> https, and other hosts -> the canonical one. True when the answer has been given.
 bool Exchange::redirected() {
   const bool plain =
-      !identity_.https && worker_.https_port() != 0 && site_->certificate != config::CertificateKind::none;
+      !identity_.https && snapshot_->https_port != 0 && site_->certificate != config::CertificateKind::none;
   if (plain && site_->redirect_http == config::RedirectHttp::refuse) {
     answer_page(ErrorCode::https_required);
     return true;
@@ -144,7 +144,7 @@ bool Exchange::redirected() {
   const bool https = to_https || identity_.https;
   // Our https port is not one that a balancer's clients know: behind one at port 80, https is where they expect it.
   const bool behind_proxy = rule_ != nullptr || connection_.proxy != nullptr;
-  const uint16_t https_port = behind_proxy && identity_.port == 80 ? default_port(true) : worker_.https_port();
+  const uint16_t https_port = behind_proxy && identity_.port == 80 ? default_port(true) : snapshot_->https_port;
   const uint16_t port = to_https ? https_port : identity_.port;
   const std::string_view host = to_canonical ? std::string_view(site_->canonical) : identity_.host;
   fmt::memory_buffer location;

@@ -80,7 +80,7 @@ class FlowTest : public testing::Test {
     configure(config);
     ServerOptions options;
     options.clock = &clock;
-    options.handle_signals = false;
+
     auto made = Server::create(config::freeze(std::move(config)), std::move(options));
     ASSERT_TRUE(made) << made.error().message;
     server = std::move(*made);

@@ -149,7 +149,7 @@ net::Task<void> H1Client::run() {
   net::Signal& signal = connection_.signal;
   bool first = true;
   for (unsigned in_turn = 0;;) {
-    const config::Timeouts& timeouts = worker.config().timeouts;
+    const config::Timeouts timeouts = worker.config().timeouts;  // a reload may replace them meanwhile
     bool begun = first || !in_.empty();
     signal.set_deadline_in(begun ? timeouts.header : timeouts.keep_alive);
     HeadState state = try_head();
@@ -158,7 +158,7 @@ net::Task<void> H1Client::run() {
         begun = true;
         signal.set_deadline_in(timeouts.header);
       }
-      if (worker.stopping() && in_.empty()) break;
+      if (worker.hurried() && in_.empty()) break;
       const net::Wake wake = co_await signal.wait();
       if (stream_.blocked()) stream_.flush();
       if (wake == net::Wake::deadline) {

@@ -349,10 +349,11 @@ net::Task<void> H2Client::run() {
     }
     if (worker.stopping() && !said_goodbye_) {
       said_goodbye_ = true;
-      session_.go_away();
+      session_.go_away(http::H2Error::no_error, !worker.hurried());
     }
     const bool is_busy = busy();
-    if (session_.finished() || (said_goodbye_ && !is_busy)) {
+    const bool awaits_requests = worker.stopping() && !worker.hurried() && session_.goodbye_under_way();
+    if (session_.finished() || (said_goodbye_ && !is_busy && !awaits_requests)) {
       flush();
       co_await connection_.linger();
       break;
@@ -371,7 +372,7 @@ net::Task<void> H2Client::run() {
     const net::Wake wake = co_await connection_.signal.wait();
     if (wake != net::Wake::deadline) continue;
     watched = false;
-    if (!is_busy && !said_goodbye_) {
+    if (!is_busy) {
       said_goodbye_ = true;
       session_.go_away();
     }

@@ -2,16 +2,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <grp.h>
 #include <openssl/rand.h>
-#include <pwd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <csignal>
+#include <latch>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -35,26 +32,30 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Ports are bound and keys are read: from here on root is not needed.
-Outcome<void> drop_privileges(const std::string& wanted) {
-  if (geteuid() != 0) return {};
-  const std::string name = wanted.empty() ? "lintel" : wanted;
-  if (name == "root") return {};
-  const passwd* account = getpwnam(name.c_str());
-  if (account == nullptr) {
-    if (!wanted.empty()) {
-      return fail(ErrorCode::config_invalid,
-                  fmt::format("cannot run as user \"{}\": there is no such user; create it "
-                              "(adduser --system --group {}) or set another with server.user",
-                              name, name));
-    }
-    log::warn("running as root: create a user for it (adduser --system --group lintel) or set server.user");
-    return {};
-  }
-  if (initgroups(name.c_str(), account->pw_gid) != 0 || setgid(account->pw_gid) != 0 || setuid(account->pw_uid) != 0) {
-    return fail(ErrorCode::permission_denied, fmt::format("cannot become user \"{}\": {}", name, std::strerror(errno)));
-  }
-  return {};
+int duplicate(int fd) { return ::fcntl(fd, F_DUPFD_CLOEXEC, 3); }
+
+bool any_tls(const config::Config& config) {
+  return std::ranges::any_of(config.listeners, [](const config::Listener& listener) { return listener.tls; });
+}
+
+bool same_listener(const config::Listener& a, const config::Listener& b) {
+  return a.address == b.address && a.tls == b.tls && a.plain_too == b.plain_too && a.h2c == b.h2c &&
+         a.proxy_protocol == b.proxy_protocol;
+}
+
+std::vector<std::string> needs_restart(const config::Config& now, const config::Config& next) {
+  std::vector<std::string> notes;
+  const auto compare = [&](bool same, std::string_view key) {
+    if (!same) notes.push_back(fmt::format("server.{} has changed: it counts after a restart or an upgrade", key));
+  };
+  compare(now.workers == next.workers, "workers");
+  compare(now.user == next.user, "user");
+  compare(now.state == next.state, "state");
+  compare(now.admin == next.admin, "admin");
+  compare(now.metrics == next.metrics, "metrics");
+  compare(now.access_log == next.access_log, "access_log");
+  compare(now.log_query == next.log_query, "log_query");
+  return notes;
 }
 
 }  // namespace
@@ -62,165 +63,256 @@ Outcome<void> drop_privileges(const std::string& wanted) {
 Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Config> config, ServerOptions options) {
   std::unique_ptr<Server> server(new Server);
   server->options_ = std::move(options);
+  ServerOptions& chosen = server->options_;
   Shared& shared = server->shared_;
-  shared.config = config;
-  if (server->options_.clock != nullptr) shared.clock = server->options_.clock;
-  shared.gate = server->options_.gate;
-  shared.observer = server->options_.observer;
-  shared.dev_advice = server->options_.dev_advice;
-  shared.force_http = server->options_.force_http;
+  if (chosen.clock != nullptr) shared.clock = chosen.clock;
+  shared.gate = chosen.gate;
+  shared.observer = chosen.observer;
+  shared.dev_advice = chosen.dev_advice;
+  shared.force_http = chosen.force_http;
   shared.instance_id = new_instance_id();
   raise_descriptor_limit();
   ::signal(SIGPIPE, SIG_IGN);
 
-  const bool any_tls = std::any_of(config->listeners.begin(), config->listeners.end(),
-                                   [](const config::Listener& listener) { return listener.tls; });
-  shared.certificates = server->options_.certificates;
-  if (any_tls && shared.certificates == nullptr) {
-    auto certificates = SiteCertificates::create(config);
+  if (any_tls(*config) && chosen.certificates == nullptr) {
+    auto certificates = SiteCertificates::create(config, chosen.acme, nullptr);
     if (!certificates) return std::unexpected(certificates.error());
     server->site_certificates_ = std::move(*certificates);
-    shared.certificates = server->site_certificates_.get();
   }
   server->tickets_ = std::make_unique<tls::TicketKeys>();
+  server->tickets_rotated_ms_ = shared.clock->monotonic_us() / 1000;
   shared.tickets = server->tickets_.get();
-
-  if (Outcome<void> bound = server->bind(); !bound) return std::unexpected(bound.error());
-
-  const unsigned workers = static_cast<unsigned>(server->bound_.empty() ? 1 : server->bound_.front().size());
-  const unsigned count =
-      std::max(workers, config->workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config->workers);
-  auto access_log = observe::AccessLog::open(config->access_log, count, config->log_query);
+  server->count_ = config->workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config->workers;
+  for (const config::Listener& listener : config->listeners) {
+    auto bound = server->bind(listener);
+    if (!bound) return std::unexpected(bound.error());
+    server->listening_.push_back(std::move(*bound));
+  }
+  for (const InheritedSocket& unused : std::exchange(chosen.inherited, {})) ::close(unused.fd);
+  server->snapshot_ = server->make_snapshot(config);
+  auto access_log = observe::AccessLog::open(config->access_log, server->count_, config->log_query);
   if (!access_log) return std::unexpected(access_log.error());
   server->access_log_ = std::move(*access_log);
   shared.access_log = server->access_log_.get();
-  if (!config->dev) {
-    if (Outcome<void> dropped = drop_privileges(config->user); !dropped) return std::unexpected(dropped.error());
-  }
-  if (server->options_.handle_signals) {
-    sigset_t mask;
-    sigemptyset(&mask);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&mask, number);
-    // Before any thread starts, so that all of them inherit it.
-    pthread_sigmask(SIG_BLOCK, &mask, &server->previous_mask_);
-    server->signals_blocked_ = true;
+  if (chosen.bound) {
+    if (Outcome<void> done = chosen.bound(); !done) return std::unexpected(done.error());
   }
   server->blocking_ = std::make_unique<net::BlockingPool>(limits::blocking_threads_count);
   shared.blocking = server->blocking_.get();
-  if (Outcome<void> prepared = server->prepare_workers(count); !prepared) return std::unexpected(prepared.error());
+  if (Outcome<void> prepared = server->prepare_workers(); !prepared) return std::unexpected(prepared.error());
   return server;
 }
 
-Outcome<void> Server::bind() {
-  const config::Config& config = *shared_.config;
-  const unsigned count = config.workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config.workers;
-  for (const config::Listener& listener : config.listeners) {
-    auto sockets = net::listen_on(listener.address, count);
-    if (!sockets) return std::unexpected(sockets.error());
-    SocketAddress address = net::local_address(sockets->front());
-    if (listener.tls && shared_.https_port == 0) shared_.https_port = address.port;
-    bound_.push_back(std::move(*sockets));
-    addresses_.push_back(std::move(address));
+Outcome<Server::Listening> Server::bind(const config::Listener& listener) {
+  Listening result{listener, listener.address, {}};
+  for (InheritedSocket& socket : options_.inherited) {
+    if (socket.fd >= 0 && socket.address == listener.address) result.fds.push_back(std::exchange(socket.fd, -1));
   }
-  return {};
+  std::erase_if(options_.inherited, [](const InheritedSocket& socket) { return socket.fd < 0; });
+  if (result.fds.empty()) {
+    auto sockets = net::listen_on(listener.address, count_);
+    if (!sockets) return std::unexpected(sockets.error());
+    result.fds = std::move(*sockets);
+  }
+  result.address = net::local_address(result.fds.front());
+  return result;
 }
 
-Outcome<void> Server::prepare_workers(unsigned count) {
-  const config::Config& config = *shared_.config;
-  for (unsigned index = 0; index < count; ++index) {
+std::shared_ptr<Snapshot> Server::make_snapshot(std::shared_ptr<const config::Config> config) const {
+  auto snapshot = std::make_shared<Snapshot>();
+  if (options_.certificates != nullptr) {
+    snapshot->certificates = {options_.certificates, [](tls::CertificateSource*) {}};
+  } else {
+    snapshot->certificates = site_certificates_;
+  }
+  for (const config::Listener& listener : config->listeners) {
+    if (!listener.tls || snapshot->https_port != 0) continue;
+    for (const Listening& listening : listening_) {
+      if (listening.listener.address == listener.address) snapshot->https_port = listening.address.port;
+    }
+  }
+  snapshot->config = std::move(config);
+  return snapshot;
+}
+
+// Fewer sockets than workers (a unix socket, or systemd's): they share. More (the old process had more workers): nobody
+// may be forgotten, because clients wait in its queue.
+std::vector<BoundListener> Server::share_of(unsigned worker, const Listening& listening) const {
+  std::vector<BoundListener> share;
+  const size_t sockets = listening.fds.size();
+  for (size_t i = worker % sockets; i < sockets; i += count_) {
+    share.push_back({duplicate(listening.fds[i]), listening.listener, listening.address.port});
+  }
+  return share;
+}
+
+Outcome<void> Server::prepare_workers() {
+  for (unsigned index = 0; index < count_; ++index) {
     auto worker = std::make_unique<Worker>(index, shared_);
     std::vector<BoundListener> listeners;
-    for (size_t i = 0; i < bound_.size(); ++i) {
-      // A unix socket is one for all: each worker watches a duplicate of it.
-      const bool own = bound_[i].size() == count;
-      const int fd = own ? std::exchange(bound_[i][index], -1) : ::fcntl(bound_[i].front(), F_DUPFD_CLOEXEC, 0);
-      listeners.push_back({fd, config.listeners[i], addresses_[i].port});
+    for (const Listening& listening : listening_) {
+      for (BoundListener& bound : share_of(index, listening)) listeners.push_back(std::move(bound));
     }
-    if (Outcome<void> prepared = worker->prepare(std::move(listeners)); !prepared) return prepared;
+    if (Outcome<void> prepared = worker->prepare(snapshot_, std::move(listeners)); !prepared) return prepared;
     workers_.push_back(std::move(worker));
-  }
-  for (auto& sockets : bound_) {
-    for (int& fd : sockets)
-      if (fd >= 0) ::close(std::exchange(fd, -1));
   }
   workers_.front()->reactor().make_current();
   return {};
 }
 
+void Server::close_all(std::vector<Listening>& listening) {
+  for (Listening& one : listening) {
+    for (const int fd : one.fds) ::close(fd);
+  }
+  listening.clear();
+}
+
 Server::~Server() {
   for (std::thread& thread : threads_) thread.join();
   blocking_.reset();  // its jobs post to the workers' reactors
-  signal_watch_.reset();
-  signal_ready_.reset();
   workers_.clear();
-  for (auto& sockets : bound_)
-    for (const int fd : sockets)
-      if (fd >= 0) ::close(fd);
-  if (signals_blocked_) pthread_sigmask(SIG_SETMASK, &previous_mask_, nullptr);
+  close_all(listening_);
+  for (const InheritedSocket& unused : options_.inherited) ::close(unused.fd);
 }
 
-net::Task<void> Server::watch_files() {
-  net::Signal tick(reactor());
-  TimeMs rotated_ms = reactor().now_ms();
-  for (;;) {
-    tick.set_deadline_in(1'000);
-    co_await tick.wait();
-    if (site_certificates_ != nullptr) site_certificates_->reload_changed();
-    if (reactor().now_ms() - rotated_ms >= limits::ticket_key_rotation_ms) {
-      rotated_ms = reactor().now_ms();
-      tickets_->rotate();
+std::vector<SocketAddress> Server::addresses() const {
+  std::vector<SocketAddress> result;
+  for (const Listening& listening : listening_) result.push_back(listening.address);
+  return result;
+}
+
+std::vector<InheritedSocket> Server::duplicate_sockets() const {
+  std::vector<InheritedSocket> result;
+  for (const Listening& listening : listening_) {
+    for (const int fd : listening.fds) result.push_back({listening.listener.address, duplicate(fd)});
+  }
+  return result;
+}
+
+void Server::look_after() {
+  if (site_certificates_ != nullptr) site_certificates_->reload_changed();
+  const TimeMs now_ms = shared_.clock->monotonic_us() / 1000;
+  if (now_ms - tickets_rotated_ms_ < limits::ticket_key_rotation_ms) return;
+  tickets_rotated_ms_ = now_ms;
+  tickets_->rotate();
+}
+
+Outcome<std::vector<std::string>> Server::apply(std::shared_ptr<const config::Config> config) {
+  std::shared_ptr<SiteCertificates> certificates;
+  if (any_tls(*config) && options_.certificates == nullptr) {
+    auto made = SiteCertificates::create(config, options_.acme, site_certificates_.get());
+    if (!made) return std::unexpected(made.error());
+    certificates = std::move(*made);
+  }
+  std::vector<Listening> added, kept;
+  std::vector<SocketAddress> removed;
+  const auto give_up = [&](Error error) {
+    for (Listening& one : added) {
+      if (std::ranges::none_of(kept, [&](const Listening& k) { return k.fds == one.fds; })) {
+        for (const int fd : one.fds) ::close(fd);
+      }
+    }
+    return std::unexpected(std::move(error));
+  };
+  for (const config::Listener& listener : config->listeners) {
+    const auto same = std::ranges::find_if(
+        listening_, [&](const Listening& one) { return one.listener.address == listener.address; });
+    if (same == listening_.end()) {
+      auto bound = bind(listener);
+      if (!bound) return give_up(bound.error());
+      added.push_back(*bound);
+      continue;
+    }
+    kept.push_back({listener, same->address, same->fds});
+    if (same_listener(same->listener, listener)) continue;
+    // The same socket under other rules.
+    removed.push_back(listener.address);
+    added.push_back(kept.back());
+  }
+  std::vector<Listening> gone;
+  for (Listening& one : listening_) {
+    const bool stays = std::ranges::any_of(
+        config->listeners, [&](const config::Listener& listener) { return listener.address == one.listener.address; });
+    if (stays) continue;
+    removed.push_back(one.listener.address);
+    gone.push_back(one);
+  }
+  std::vector<std::string> notes = needs_restart(*snapshot_->config, *config);
+  std::vector<Listening> next;
+  for (const config::Listener& listener : config->listeners) {
+    for (const std::vector<Listening>* from : {&kept, &added}) {
+      const auto found = std::ranges::find_if(
+          *from, [&](const Listening& one) { return one.listener.address == listener.address; });
+      if (found == from->end()) continue;
+      next.push_back(*found);
+      break;
     }
   }
+  listening_ = std::move(next);
+  site_certificates_ = std::move(certificates);
+  snapshot_ = make_snapshot(std::move(config));
+  close_all(gone);  // a worker's own is then the last one of its socket
+  adopt(snapshot_, added, removed);
+  return notes;
 }
 
-void Server::on_signal() {
-  signalfd_siginfo info{};
-  while (::read(signal_watch_->fd(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
-    switch (info.ssi_signo) {
-      case SIGTERM:
-      case SIGINT:
-        stop();
-        break;
-      case SIGHUP:
-        if (site_certificates_ != nullptr) site_certificates_->reload_changed();
-        break;
-      case SIGUSR1:
-        access_log_->reopen();
-        break;
-      default:
-        break;
+// Returns when every worker follows the new snapshot.
+void Server::adopt(const std::shared_ptr<const Snapshot>& snapshot, const std::vector<Listening>& added,
+                   const std::vector<SocketAddress>& removed) {
+  std::latch done(static_cast<ptrdiff_t>(workers_.size()));
+  for (unsigned index = 0; index < workers_.size(); ++index) {
+    std::vector<BoundListener> listeners;
+    for (const Listening& listening : added) {
+      for (BoundListener& bound : share_of(index, listening)) listeners.push_back(std::move(bound));
     }
+    Worker& worker = *workers_[index];
+    const auto follow = [&worker, &done, snapshot, removed, listeners = std::move(listeners)] {
+      worker.adopt(snapshot, listeners, removed);
+      done.count_down();
+    };
+    // A full mailbox empties within a turn.
+    while (!worker.reactor().post(follow)) std::this_thread::yield();
   }
+  done.wait();
 }
 
-int Server::run() {
-  net::Reactor& first = reactor();
-  first.make_current();
-  if (options_.handle_signals) {
-    sigset_t mask;
-    sigemptyset(&mask);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&mask, number);
-    signal_ready_ =
-        std::make_unique<net::Signal>(first, [](void* self) { static_cast<Server*>(self)->on_signal(); }, this);
-    signal_watch_ = std::make_unique<net::Watch>();
-    signal_watch_->open(first, ::signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
-    signal_watch_->owner = signal_ready_.get();
-  }
+void Server::run() {
   for (size_t i = 1; i < workers_.size(); ++i) {
     threads_.emplace_back([worker = workers_[i].get()] { worker->run(); });
   }
   {
-    net::Nursery background(first);
-    background.spawn(watch_files());
+    reactor().make_current();
+    net::Nursery background(reactor());
+    background.spawn(look_after_every_second());
     workers_.front()->run();
   }
   for (std::thread& thread : threads_) thread.join();
   threads_.clear();
-  return 0;
 }
 
-void Server::stop() {
-  for (const auto& worker : workers_) worker->begin_stop();
+net::Task<void> Server::look_after_every_second() {
+  net::Signal tick(reactor());
+  for (;;) {
+    tick.set_deadline_in(1'000);
+    co_await tick.wait();
+    look_after();
+  }
+}
+
+void Server::launch(std::function<void()> on_end) {
+  running_ = static_cast<unsigned>(workers_.size());
+  for (const auto& worker : workers_) {
+    threads_.emplace_back([this, on_end, one = worker.get()] {
+      one->run();
+      if (--running_ == 0 && on_end) on_end();
+    });
+  }
+}
+
+void Server::stop(Stop how) {
+  // The workers' duplicates are then the last ones, and the sockets end with them and not with the process.
+  close_all(listening_);
+  for (const auto& worker : workers_) worker->begin_stop(how);
 }
 
 }  // namespace lintel::proxy

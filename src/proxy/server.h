@@ -1,8 +1,8 @@
-// The data plane as a whole: binds, drops privileges, runs one Worker per thread, watches certificate files, stops
+// The data plane as a whole: binds, runs one Worker per thread, takes a new configuration while it runs, stops
 // gracefully. `serve` and `dev` differ only in the configuration and the options they pass.
 #pragma once
 
-#include <csignal>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +16,12 @@
 
 namespace lintel::proxy {
 
+// Listening sockets that another process opened: systemd, or the Lintel whose place this one takes.
+struct InheritedSocket {
+  SocketAddress address;
+  int fd = -1;  // owned
+};
+
 struct ServerOptions {
   AppGate* gate = nullptr;             // needs workers = 1
   AnswerObserver* observer = nullptr;  // needs workers = 1
@@ -23,8 +29,12 @@ struct ServerOptions {
   const Clock* clock = nullptr;  // of all workers; null: the machine's. Outlives the server
   // Instead of the sites' certificates (dev). Outlives the server.
   tls::CertificateSource* certificates = nullptr;
-  bool force_http = false;     // plain requests on a TLS port are served, not redirected
-  bool handle_signals = true;  // SIGTERM and SIGINT stop, SIGHUP looks at certificates, SIGUSR1 reopens the log
+  // Of the sites with certificate = "acme". Outlives the server.
+  tls::CertificateSource* acme = nullptr;
+  bool force_http = false;  // plain requests on a TLS port are served, not redirected
+  std::vector<InheritedSocket> inherited;
+  // Called when every port is bound and every key is read, before a thread exists: drops privileges.
+  std::function<Outcome<void>()> bound;
 };
 
 class Server {
@@ -35,38 +45,57 @@ class Server {
   ~Server();
 
   // Where it listens, in the order of the configuration's listeners; real ports where 0 was asked for.
-  const std::vector<SocketAddress>& addresses() const noexcept { return addresses_; }
+  std::vector<SocketAddress> addresses() const;
   // The reactor of the first worker, which run() drives on the calling thread: flows of `dev` live there too.
   net::Reactor& reactor() noexcept { return workers_.front()->reactor(); }
   // Begins to accept on the first worker, whose reactor() the caller then turns by hand instead of calling run().
-  // Neither signals nor changed certificates are looked at.
   void start() { workers_.front()->start(); }
-  // Runs until stop() or a signal, then until what runs has ended. Returns 0.
-  int run();
-  // Begins the graceful stop. Thread-safe.
-  void stop();
+  // Runs, the first worker on the calling thread, until stop() and until what runs has ended.
+  void run();
+  // Runs every worker on a thread of its own. `on_end` is called on some thread when the last one has ended.
+  void launch(std::function<void()> on_end);
+  // Begins the graceful stop. From the thread that calls apply(); with run(), from the first worker's.
+  void stop(Stop how = Stop::at_once);
+  // Replaces the configuration: requests that begin afterwards follow `config`, what runs goes on. On an error nothing
+  // has changed. Returns what will only count after a restart, as sentences. Not from a worker; one caller at a time.
+  Outcome<std::vector<std::string>> apply(std::shared_ptr<const config::Config> config);
+  // Loads certificate files that have changed and rotates ticket keys: call it every second, from the same thread as
+  // apply().
+  void look_after();
+  void reopen_log() { access_log_->reopen(); }
+  const std::shared_ptr<const config::Config>& config() const noexcept { return snapshot_->config; }
+  // Duplicates of the listening sockets, for the process that takes over. The caller closes them.
+  std::vector<InheritedSocket> duplicate_sockets() const;
 
  private:
+  struct Listening {
+    config::Listener listener;
+    SocketAddress address;  // real port
+    std::vector<int> fds;   // kept to be handed over; each worker listens on duplicates
+  };
   Server() = default;
-  Outcome<void> bind();
-  Outcome<void> prepare_workers(unsigned count);
-  void on_signal();
-  net::Task<void> watch_files();
+  net::Task<void> look_after_every_second();
+  Outcome<Listening> bind(const config::Listener& listener);
+  Outcome<void> prepare_workers();
+  std::shared_ptr<Snapshot> make_snapshot(std::shared_ptr<const config::Config> config) const;
+  std::vector<BoundListener> share_of(unsigned worker, const Listening& listening) const;
+  void adopt(const std::shared_ptr<const Snapshot>& snapshot, const std::vector<Listening>& added,
+             const std::vector<SocketAddress>& removed);
+  static void close_all(std::vector<Listening>& listening);
 
   ServerOptions options_;
   Shared shared_;
-  std::unique_ptr<SiteCertificates> site_certificates_;
+  unsigned count_ = 1;  // of workers
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::shared_ptr<SiteCertificates> site_certificates_;
   std::unique_ptr<tls::TicketKeys> tickets_;
+  TimeMs tickets_rotated_ms_ = 0;
   std::unique_ptr<observe::AccessLog> access_log_;
   std::unique_ptr<net::BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
-  std::vector<std::vector<int>> bound_;  // per listener, one per worker (or one, shared)
-  std::vector<SocketAddress> addresses_;
-  std::unique_ptr<net::Watch> signal_watch_;
-  std::unique_ptr<net::Signal> signal_ready_;
-  sigset_t previous_mask_{};
-  bool signals_blocked_ = false;
+  std::atomic<unsigned> running_{0};
+  std::vector<Listening> listening_;
 };
 
 }  // namespace lintel::proxy

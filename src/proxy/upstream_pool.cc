@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -238,14 +239,33 @@ bool EndpointPool::awaits_settings() const {
 
 EndpointPool& UpstreamPools::of(const config::Endpoint& endpoint) {
   auto& pool = pools_[&endpoint];
-  if (pool != nullptr && pool->endpoint().url != endpoint.url) retired_.push_back(std::move(pool));
+  if (pool != nullptr && !pool->endpoint().same_place(endpoint)) retired_.push_back(std::move(pool));
   if (pool == nullptr) pool = std::make_unique<EndpointPool>(reactor_, blocking_, endpoint);
   return *pool;
+}
+
+void UpstreamPools::adopt(const config::Config& config) {
+  auto before = std::exchange(pools_, {});
+  const auto take_over = [&](const std::vector<config::Endpoint>& endpoints) {
+    for (const config::Endpoint& endpoint : endpoints) {
+      const auto same = std::ranges::find_if(
+          before, [&](const auto& entry) { return entry.second->endpoint().same_place(endpoint); });
+      if (same == before.end()) continue;
+      pools_[&endpoint] = std::move(same->second);
+      before.erase(same);
+    }
+  };
+  for (const config::Site& site : config.sites) {
+    take_over(site.to);
+    for (const config::Route& route : site.routes) take_over(route.to);
+  }
+  for (auto& [endpoint, pool] : before) retired_.push_back(std::move(pool));
 }
 
 void UpstreamPools::sweep() {
   for (auto& [endpoint, pool] : pools_) pool->sweep();
   for (auto& pool : retired_) pool->sweep();
+  std::erase_if(retired_, [](const auto& pool) { return pool->unused(); });
 }
 
 }  // namespace lintel::proxy

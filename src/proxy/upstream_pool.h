@@ -49,6 +49,8 @@ class EndpointPool {
   // Closes what has idled too long; called every few seconds.
   void sweep();
   const config::Endpoint& endpoint() const noexcept { return endpoint_; }
+  // No connection, and nobody who waits for one.
+  bool unused() const noexcept { return open_ == 0 && connecting_ == 0 && waiting_.empty() && h2_.empty(); }
   // Why the last TLS handshake failed, for the log.
   const std::string& last_failure() const noexcept { return last_failure_; }
 
@@ -91,6 +93,9 @@ class UpstreamPools {
   // The pool of `endpoint`, which is known by its address in memory; a dev app that moved to another port gets a new
   // one.
   EndpointPool& of(const config::Endpoint& endpoint);
+  // The configuration has been replaced: what leads to the same place goes on under its new address, the rest ends when
+  // its connections have ended.
+  void adopt(const config::Config& config);
   void sweep();
 
  private:

@@ -13,6 +13,7 @@ Worker::Worker(unsigned index, const Shared& shared)
     : index_(index),
       shared_(shared),
       reactor_(*shared.clock),
+      certificates_(*this),
       upstreams_(reactor_, *shared.blocking),
       log_enabled_(shared.access_log != nullptr && shared.access_log->enabled()),
       background_(reactor_),
@@ -24,26 +25,47 @@ Worker::~Worker() {
   background_.cancel_all();
 }
 
-Outcome<void> Worker::prepare(std::vector<BoundListener> listeners) {
-  listeners_ = std::move(listeners);
-  const bool any_tls =
-      std::any_of(listeners_.begin(), listeners_.end(), [](const BoundListener& bound) { return bound.listener.tls; });
-  if (any_tls) {
-    auto context = tls::make_server_context({}, *shared_.certificates, *shared_.tickets);
-    if (!context) return std::unexpected(context.error());
-    tls_context_ = std::move(*context);
-  }
+tls::CertificatePtr Worker::Certificates::find(std::string_view sni) {
+  tls::CertificateSource* source = worker_.snapshot_->certificates.get();
+  return source != nullptr ? source->find(sni) : nullptr;
+}
+
+Outcome<void> Worker::prepare(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> listeners) {
+  snapshot_ = SnapshotRef(new SnapshotUse(std::move(snapshot)));
+  to_start_ = std::move(listeners);
+  auto context = tls::make_server_context({}, certificates_, *shared_.tickets);
+  if (!context) return std::unexpected(context.error());
+  tls_context_ = std::move(*context);
   return {};
+}
+
+void Worker::adopt(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> added,
+                   const std::vector<SocketAddress>& removed) {
+  snapshot_ = SnapshotRef(new SnapshotUse(std::move(snapshot)));
+  upstreams_.adopt(config());
+  if (stopping_) {
+    for (const BoundListener& bound : added) ::close(bound.fd);
+    return;
+  }
+  for (Port& port : ports_) {
+    if (std::ranges::find(removed, port.bound.listener.address) == removed.end() || port.removed) continue;
+    port.removed = true;
+    port.acceptor->stop();
+  }
+  for (BoundListener& bound : added) listen(std::move(bound));
+}
+
+void Worker::listen(BoundListener bound) {
+  Port& port = ports_.emplace_back(std::move(bound), nullptr, false);
+  port.acceptor = std::make_unique<net::Acceptor>(
+      reactor_, port.bound.fd, [this, &port](net::Accepted accepted) { accept(port.bound, accepted); });
+  background_.spawn(port.acceptor->run());
 }
 
 void Worker::start() {
   reactor_.make_current();
-  for (const BoundListener& bound : listeners_) {
-    auto acceptor = std::make_unique<net::Acceptor>(
-        reactor_, bound.fd, [this, &bound](net::Accepted accepted) { accept(bound, accepted); });
-    background_.spawn(acceptor->run());
-    acceptors_.push_back(std::move(acceptor));
-  }
+  for (BoundListener& bound : to_start_) listen(std::move(bound));
+  to_start_.clear();
   background_.spawn(housekeeping());
 }
 
@@ -66,14 +88,18 @@ net::Task<void> Worker::housekeeping() {
     tick.set_deadline_in(5'000);
     co_await tick.wait();
     upstreams_.sweep();
+    std::erase_if(ports_, [](const Port& port) { return port.removed && port.bound.connections == 0; });
   }
 }
 
-void Worker::begin_stop() {
-  reactor_.post([this] {
-    if (stopping_) return;
-    stopping_ = true;
-    for (const auto& acceptor : acceptors_) acceptor->stop();
+void Worker::begin_stop(Stop how) {
+  reactor_.post([this, how] {
+    if (stopping_ && (how_ == how || how == Stop::patiently)) return;
+    how_ = how;
+    if (!stopping_) {
+      stopping_ = true;
+      for (const Port& port : ports_) port.acceptor->stop();
+    }
     StopHook::notify_all(stop_hooks_);
     background_.spawn(stop_flow());
   });
@@ -81,7 +107,8 @@ void Worker::begin_stop() {
 
 net::Task<void> Worker::stop_flow() {
   net::Signal wake(reactor_);
-  const TimeMs give_up_ms = reactor_.now_ms() + limits::shutdown_grace_ms;
+  const uint32_t grace_ms = hurried() ? limits::shutdown_grace_ms : limits::upgrade_grace_ms;
+  const TimeMs give_up_ms = reactor_.now_ms() + grace_ms;
   connections_.on_end = &wake;
   while (connections_.size() != 0 && reactor_.now_ms() < give_up_ms) {
     wake.set_deadline(give_up_ms);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -18,6 +19,7 @@
 #include "observe/access_log.h"
 #include "proxy/gate.h"
 #include "proxy/request_id.h"
+#include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
 #include "tls/context.h"
 
@@ -27,9 +29,7 @@ class StopHook;
 
 // Lives as long as all workers.
 struct Shared {
-  std::shared_ptr<const config::Config> config;
   const Clock* clock = &system_clock();
-  tls::CertificateSource* certificates = nullptr;  // null: no TLS listener
   tls::TicketKeys* tickets = nullptr;
   observe::AccessLog* access_log = nullptr;
   net::BlockingPool* blocking = nullptr;
@@ -37,15 +37,20 @@ struct Shared {
   AnswerObserver* observer = nullptr;  // dev only
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
   std::string instance_id;  // "lintel-" and 16 hex digits, for CDN-Loop
-  uint16_t https_port = 0;  // of the first TLS listener; 0 = there is none
   bool force_http = false;  // dev --as-scheme http: the TLS port's plain requests are served as they are
 };
 
 struct BoundListener {
-  int fd = -1;
+  int fd = -1;  // given to its Acceptor
   config::Listener listener;
   uint16_t port = 0;
+  mutable size_t connections = 0;  // that came through it and are still there
 };
+
+// How a worker ends. `at_once`: idle connections are closed, what runs has limits::shutdown_grace_ms. `patiently`: as
+// the old process of an upgrade, which no client shall notice: idle connections are closed after their next answer or
+// their keep-alive time, and what has left HTTP has limits::upgrade_grace_ms.
+enum class Stop : uint8_t { at_once, patiently };
 
 class Worker {
  public:
@@ -55,25 +60,33 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   // Error: certificate_invalid when the TLS context cannot be made. Call before run().
-  Outcome<void> prepare(std::vector<BoundListener> listeners);
+  Outcome<void> prepare(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> listeners);
+  // Replaces the configuration for requests that begin from now on; begins to accept on `added`, ends it where
+  // `removed`. On the worker's thread.
+  void adopt(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> added,
+             const std::vector<SocketAddress>& removed);
   // Begins to accept; run() does that first. For those who turn reactor() by hand.
   void start();
   // Runs until the graceful stop has ended.
   void run();
-  // Stops accepting, lets what runs end within limits::shutdown_grace_ms, then ends run(). Thread-safe.
-  void begin_stop();
+  // Stops accepting, lets what runs end, then ends run(). Thread-safe.
+  void begin_stop(Stop how = Stop::at_once);
 
   net::Reactor& reactor() noexcept { return reactor_; }
   const Clock& clock() const noexcept { return reactor_.clock(); }
-  const config::Config& config() const noexcept { return *shared_.config; }
+  // Of requests that begin now; changes with a reload.
+  SnapshotRef snapshot() const noexcept { return snapshot_; }
+  const config::Config& config() const noexcept { return *snapshot_->config; }
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
   SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
-  uint16_t https_port() const noexcept { return shared_.https_port; }
   bool force_http() const noexcept { return shared_.force_http; }
   std::string_view instance_id() const noexcept { return shared_.instance_id; }
+  // No connection takes another request.
   bool stopping() const noexcept { return stopping_; }
+  // Idle connections are to be closed now.
+  bool hurried() const noexcept { return stopping_ && how_ == Stop::at_once; }
   // Connections that want to hear of the graceful stop.
   StopHook*& stop_hooks() noexcept { return stop_hooks_; }
   // Of the lines about PROXY headers.
@@ -91,25 +104,44 @@ class Worker {
   std::string dev_advice(ErrorCode code, std::string_view host) const;
 
  private:
-  void accept(const BoundListener& listener, const net::Accepted& accepted);
+  struct Port {
+    BoundListener bound;
+    std::unique_ptr<net::Acceptor> acceptor;
+    bool removed = false;
+  };
+  // The certificates of the snapshot of the moment.
+  class Certificates final : public tls::CertificateSource {
+   public:
+    explicit Certificates(Worker& worker) : worker_(worker) {}
+    tls::CertificatePtr find(std::string_view sni) override;
+
+   private:
+    Worker& worker_;
+  };
+  Outcome<void> make_tls_context();
+  void listen(BoundListener bound);
+  void accept(const BoundListener& bound, const net::Accepted& accepted);
   net::Task<void> housekeeping();
   net::Task<void> stop_flow();
 
   unsigned index_;
   const Shared& shared_;
   net::Reactor reactor_;
+  SnapshotRef snapshot_;
+  Certificates certificates_;
   tls::ContextPtr tls_context_;
   UpstreamPools upstreams_;
   RequestIds request_ids_;
   std::unordered_map<const void*, size_t> round_robin_;
   StopHook* stop_hooks_ = nullptr;
-  std::vector<BoundListener> listeners_;
-  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
+  std::vector<BoundListener> to_start_;
+  std::list<Port> ports_;  // connections refer to theirs: one that accepts no more goes when none is left
   log::Throttle proxy_header_lines_, refused_forwarding_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
   bool log_enabled_ = false;
   bool stopping_ = false;
+  Stop how_ = Stop::at_once;
   net::Nursery background_;
   net::Nursery connections_;
 };

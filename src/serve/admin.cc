@@ -1,0 +1,99 @@
+#include "serve/admin.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "serve/service.h"
+
+namespace lintel::serve {
+namespace {
+
+using nlohmann::json;
+
+SmallAnswer as_json(const json& value, uint16_t status = 200) {
+  return {status, "application/json", value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"};
+}
+
+SmallAnswer as_error(const Error& error, uint16_t status) {
+  return as_json({{"error", facts(error.code).name}, {"message", error.message}}, status);
+}
+
+json status_of(const Service& service) {
+  json listeners = json::array();
+  const auto addresses = service.server().addresses();
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    listeners.push_back({{"address", addresses[i].text()}, {"tls", service.config().listeners[i].tls}});
+  }
+  const int64_t now_s = std::time(nullptr);
+  return {{"version", LINTEL_VERSION},
+          {"pid", ::getpid()},
+          {"started_unix", service.started_unix_s()},
+          {"uptime_s", now_s - service.started_unix_s()},
+          {"config", service.file()},
+          {"sites", service.config().sites.size()},
+          {"listeners", listeners},
+          {"reloads", service.reloads()},
+          {"reloads_refused", service.refused_reloads()}};
+}
+
+SmallAnswer set_log_level(const SmallRequest& request) {
+  constexpr std::pair<std::string_view, LogLevel> levels[] = {
+      {"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}};
+  const std::string wanted = query_value(request.query, "level");
+  for (const auto& [name, level] : levels) {
+    if (name != wanted) continue;
+    log::set_level(level);
+    return as_json({{"level", name}});
+  }
+  return as_error({ErrorCode::usage, "level is debug, info, warn or error"}, 400);
+}
+
+SmallAnswer reloaded(Service& service) {
+  const auto result = service.reload();
+  if (!result) return as_error(result.error(), 409);
+  return as_json({{"sites", service.config().sites.size()}, {"notes", *result}});
+}
+
+}  // namespace
+
+bool may_administrate(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  const bool may = peer.uid == 0 || peer.uid == ::geteuid();
+  if (!may) log::warn("the admin socket refused user {} (process {})", peer.uid, peer.pid);
+  return may;
+}
+
+net::Task<SmallAnswer> answer_admin(Service& service, SmallRequest request) {
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  const bool acts = request.method == "POST" || request.method == "PUT";
+  if (reads && request.path == "/status") co_return as_json(status_of(service));
+  if (reads && request.path == "/config") {
+    co_return SmallAnswer{200, "application/json", dump_config(service.config())};
+  }
+  if (acts && request.path == "/reload") co_return reloaded(service);
+  if (acts && request.path == "/log-level") co_return set_log_level(request);
+  if (acts && request.path == "/reopen-logs") {
+    service.reopen_logs();
+    co_return as_json({{"reopened", true}});
+  }
+  if (acts && request.path == "/stop") {
+    service.stop(proxy::Stop::at_once);
+    co_return as_json({{"stopping", true}});
+  }
+  if (acts && request.path == "/upgrade") {
+    const Outcome<pid_t> upgraded = co_await service.upgrade();
+    if (!upgraded) co_return as_error(upgraded.error(), 409);
+    service.stop(proxy::Stop::patiently);
+    co_return as_json({{"pid", *upgraded}});
+  }
+  co_return as_error({ErrorCode::not_found, fmt::format("there is no {} {}", request.method, request.path)}, 404);
+}
+
+}  // namespace lintel::serve
