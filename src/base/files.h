@@ -13,8 +13,8 @@
 
 namespace lintel {
 
-// Opens for reading, close-on-exec and non-blocking. -1: errno says why. A process that has given up its privileges asks
-// its opener (set_file_opener) for what it may not open itself any more.
+// Opens for reading, close-on-exec and non-blocking. -1: errno says why. A process that has given up its privileges
+// asks its opener (set_file_opener) for what it may not open itself any more.
 int open_for_reading(const std::string& path);
 // `opener` returns a descriptor, or -1 with errno. Thread-safe itself; set once, before threads start.
 void set_file_opener(std::function<int(const std::string& path)> opener);

@@ -44,6 +44,13 @@ Outcome<std::string> socket_of(const ControlOptions& options) {
   return admin.substr(5);
 }
 
+ErrorCode code_named(std::string_view name) {
+  for (size_t code = 0; code < error_code_count(); ++code) {
+    if (facts(static_cast<ErrorCode>(code)).name == name) return static_cast<ErrorCode>(code);
+  }
+  return ErrorCode::internal;
+}
+
 Outcome<nlohmann::json> ask(const ControlOptions& options, const char* method, const std::string& target,
                             uint32_t patience_ms) {
   const auto socket = socket_of(options);
@@ -53,7 +60,7 @@ Outcome<nlohmann::json> ask(const ControlOptions& options, const char* method, c
   nlohmann::json body = nlohmann::json::parse(answer->body, nullptr, false);
   if (body.is_discarded()) return fail(ErrorCode::internal, "the server's answer is no JSON");
   if (answer->status == 200) return body;
-  return fail(ErrorCode::config_invalid, body.value("message", answer->body));
+  return fail(code_named(body.value("error", "")), body.value("message", answer->body));
 }
 
 int print_json(const nlohmann::json& body) {
@@ -120,11 +127,12 @@ void add_control(CLI::App& app, int& exit_code) {
           "No connection, WebSocket or request is dropped; a file that is not valid changes nothing and is reported.\n"
           "Example: lintel reload",
           reload);
-  add_one(app, exit_code, "upgrade", "Replace a running server by the program that is installed now",
-          "The new process takes over the listening sockets; the old one ends when its connections have ended. When the\n"
-          "new one does not come up, the old one goes on. SIGUSR2 does the same.\n"
-          "Example: apt install lintel && lintel upgrade",
-          upgrade);
+  add_one(
+      app, exit_code, "upgrade", "Replace a running server by the program that is installed now",
+      "The new process takes over the listening sockets; the old one ends when its connections have ended. When the\n"
+      "new one does not come up, the old one goes on. SIGUSR2 does the same.\n"
+      "Example: apt install lintel && lintel upgrade",
+      upgrade);
   add_one(app, exit_code, "stop", "Stop a running server gracefully",
           "No new connections; what runs has 30 s to end.\nExample: lintel stop", stop);
   add_one(app, exit_code, "status", "Show what a running server does",

@@ -150,8 +150,10 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->type_name("ADDR");
   command->footer(
       "SIGTERM and SIGINT: no new connections, what runs ends (at most 30 s), exit 0. SIGHUP reads the configuration\n"
-      "anew without dropping anything ('lintel reload'). SIGUSR1 opens the access log anew. SIGUSR2 starts the program\n"
-      "that is installed now in this one's place ('lintel upgrade'). Changed certificate files are seen by themselves.\n"
+      "anew without dropping anything ('lintel reload'). SIGUSR1 opens the access log anew. SIGUSR2 starts the "
+      "program\n"
+      "that is installed now in this one's place ('lintel upgrade'). Changed certificate files are seen by "
+      "themselves.\n"
       "Example: lintel serve -c lintel.toml\n"
       "Example: lintel serve app.test --to 127.0.0.1:8000 --https 127.0.0.1:8443 --http 127.0.0.1:8080");
   command->callback([options, &exit_code] { exit_code = serve(*options); });

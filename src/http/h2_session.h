@@ -132,7 +132,8 @@ class H2Session {
   void reset(StreamId stream, H2Error error);
   // Graceful end: GOAWAY with the last processed stream; streams that run go on.
   void go_away(H2Error error = H2Error::no_error, bool patiently = false);
-  // The peer has been told that the end comes, and its PING answer, before which requests may still arrive, has not come.
+  // The peer has been told that the end comes, and its PING answer, before which requests may still arrive, has not
+  // come.
   bool goodbye_under_way() const noexcept;
   void ping();
   size_t open_streams() const noexcept;

@@ -241,8 +241,8 @@ Outcome<std::vector<std::string>> Server::apply(std::shared_ptr<const config::Co
   std::vector<Listening> next;
   for (const config::Listener& listener : config->listeners) {
     for (const std::vector<Listening>* from : {&kept, &added}) {
-      const auto found = std::ranges::find_if(
-          *from, [&](const Listening& one) { return one.listener.address == listener.address; });
+      const auto found =
+          std::ranges::find_if(*from, [&](const Listening& one) { return one.listener.address == listener.address; });
       if (found == from->end()) continue;
       next.push_back(*found);
       break;

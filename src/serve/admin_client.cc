@@ -44,8 +44,8 @@ Outcome<AdminAnswer> ask_admin(const std::string& socket_path, const std::string
     }
     return unreachable(socket_path, std::strerror(errno));
   }
-  const std::string request =
-      fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, target);
+  const std::string request = fmt::format(
+      "{} {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", method, target);
   if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
     return unreachable(socket_path, std::strerror(errno));
   }

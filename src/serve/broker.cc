@@ -119,9 +119,8 @@ class Broker {
   }
 
   bool includes_changed() const {
-    return included_.empty() || std::ranges::any_of(included_, [](const auto& one) {
-             return file_stamp(one.first) != one.second;
-           });
+    return included_.empty() ||
+           std::ranges::any_of(included_, [](const auto& one) { return file_stamp(one.first) != one.second; });
   }
 
   bool answer(int socket) {
@@ -133,7 +132,7 @@ class Broker {
     if (!is_permitted(path)) return send_answer(socket, EACCES, -1);
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const int error = errno;
-    struct stat facts {};
+    struct stat facts{};
     const bool is_file = fd >= 0 && ::fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode);
     const bool sent = send_answer(socket, fd < 0 ? error : is_file ? 0 : EACCES, is_file ? fd : -1);
     if (fd >= 0) ::close(fd);

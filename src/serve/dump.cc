@@ -43,11 +43,16 @@ json dump_rate(const config::Rate& rate) {
 
 std::string_view text_of(config::CertificateKind kind) {
   switch (kind) {
-    case config::CertificateKind::none: return "none";
-    case config::CertificateKind::local: return "local";
-    case config::CertificateKind::self_signed: return "self-signed";
-    case config::CertificateKind::files: return "files";
-    case config::CertificateKind::acme: return "acme";
+    case config::CertificateKind::none:
+      return "none";
+    case config::CertificateKind::local:
+      return "local";
+    case config::CertificateKind::self_signed:
+      return "self-signed";
+    case config::CertificateKind::files:
+      return "files";
+    case config::CertificateKind::acme:
+      return "acme";
   }
   return "none";
 }

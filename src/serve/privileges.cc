@@ -28,7 +28,7 @@ int give_entry(const char* path, const struct stat*, int, FTW*) {
 }
 
 Outcome<void> give_folder(const std::string& path, const Account& account) {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat(path.c_str(), &facts) == 0 && facts.st_uid == account.uid) return {};
   owner_to_be = &account;
   if (::nftw(path.c_str(), give_entry, 16, FTW_PHYS | FTW_MOUNT) != 0) {
@@ -82,7 +82,7 @@ Outcome<void> prepare_folders(const config::Config& config, const std::optional<
     }
   }
   const std::string admin = config.admin.starts_with("unix:") ? folder_of(config.admin.substr(5)) : std::string();
-  struct stat facts {};
+  struct stat facts{};
   if (!admin.empty() && ::stat(admin.c_str(), &facts) != 0) {
     if (auto made = make_folders(admin, 0755); !made) {
       log::warn("{}", made.error().message);

@@ -86,9 +86,8 @@ Outcome<void> Service::open_admin() {
   if (!address) return std::unexpected(address.error());
   // The process before us answers there until it ends; its own connections go on.
   if (inheritance_.is_upgrade && address->kind == SocketAddress::Kind::unix_path) ::unlink(address->path.c_str());
-  auto admin = SmallServer::create(
-      reactor_, *address, 0600, may_administrate,
-      [this](SmallRequest request) { return answer_admin(*this, std::move(request)); });
+  auto admin = SmallServer::create(reactor_, *address, 0600, may_administrate,
+                                   [this](SmallRequest request) { return answer_admin(*this, std::move(request)); });
   if (admin) {
     admin_ = std::move(*admin);
   } else {
@@ -200,15 +199,13 @@ Outcome<std::vector<std::string>> Service::reload() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   notify_manager(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000));
-  const auto done = [&] {
-    notify_manager(fmt::format("READY=1\nSTATUS=serving {} sites", config().sites.size()));
-  };
+  const auto done = [&] { notify_manager(fmt::format("READY=1\nSTATUS=serving {} sites", config().sites.size())); };
   config::ParseResult parsed = options_.load();
   if (parsed.config == nullptr) {
     ++refused_reloads_;
     done();
-    return fail(ErrorCode::config_invalid,
-                fmt::format("reload refused, nothing has changed: {} is not valid:\n{}", options_.file, all_of(parsed.diagnostics)));
+    return fail(ErrorCode::config_invalid, fmt::format("reload refused, nothing has changed: {} is not valid:\n{}",
+                                                       options_.file, all_of(parsed.diagnostics)));
   }
   for (const config::Diagnostic& one : parsed.diagnostics) log::warn("{}", one.render());
   auto applied = server_->apply(std::move(parsed.config));
@@ -244,8 +241,8 @@ net::Task<Outcome<pid_t>> Service::upgrade() {
   if (stopping_ || upgrading_) co_return fail(ErrorCode::shutting_down, "cannot upgrade: one end is under way already");
   // What cannot work is refused before anything has changed.
   if (const config::ParseResult parsed = options_.load(); parsed.config == nullptr) {
-    co_return fail(ErrorCode::config_invalid, fmt::format("upgrade refused: {} is not valid:\n{}", options_.file,
-                                                          all_of(parsed.diagnostics)));
+    co_return fail(ErrorCode::config_invalid,
+                   fmt::format("upgrade refused: {} is not valid:\n{}", options_.file, all_of(parsed.diagnostics)));
   }
   upgrading_ = true;
   std::vector<proxy::InheritedSocket> sockets = server_->duplicate_sockets();

@@ -25,7 +25,8 @@ int hex_value(char c) {
 std::string decoded(std::string_view text) {
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {
-    const bool escape = text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
+    const bool escape =
+        text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
     if (escape) {
       result += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
       i += 2;
@@ -66,19 +67,18 @@ SmallServer::SmallServer(net::Reactor& reactor, SocketAddress address, Gate gate
       accepting_(reactor) {}
 
 Outcome<std::unique_ptr<SmallServer>> SmallServer::create(net::Reactor& reactor, const SocketAddress& address,
-                                                          mode_t mode, Gate gate, Handler handler,
-                                                          int inherited) {
+                                                          mode_t mode, Gate gate, Handler handler, int inherited) {
   const bool is_unix = address.kind == SocketAddress::Kind::unix_path;
   // Nobody may connect between bind() and chmod().
   const mode_t mask = ::umask(is_unix ? static_cast<mode_t>(~mode & 0777) : 022);
   auto sockets = inherited >= 0 ? Outcome<std::vector<int>>(std::vector<int>{inherited}) : net::listen_on(address, 1);
   ::umask(mask);
   if (!sockets) return std::unexpected(sockets.error());
-  std::unique_ptr<SmallServer> server(
-      new SmallServer(reactor, is_unix ? address : net::local_address(sockets->front()), std::move(gate), std::move(handler)));
+  std::unique_ptr<SmallServer> server(new SmallServer(reactor, is_unix ? address : net::local_address(sockets->front()),
+                                                      std::move(gate), std::move(handler)));
   server->fd_ = sockets->front();
-  server->acceptor_ = std::make_unique<net::Acceptor>(
-      reactor, sockets->front(), [self = server.get()](net::Accepted accepted) {
+  server->acceptor_ =
+      std::make_unique<net::Acceptor>(reactor, sockets->front(), [self = server.get()](net::Accepted accepted) {
         const bool room = self->connections_.size() < limits::admin_connections_count;
         if (!room || (self->gate_ && !self->gate_(accepted.fd))) {
           ::close(accepted.fd);
@@ -153,9 +153,10 @@ net::Task<void> SmallServer::serve(int fd) {
     answer = co_await handler_(std::move(request));
   }
   signal.set_deadline_in(limits::admin_request_ms);
-  stream.put(fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
-                         "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-                         answer.status, http::reason_phrase(answer.status), answer.type, answer.body.size()));
+  stream.put(
+      fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n"
+                  "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+                  answer.status, http::reason_phrase(answer.status), answer.type, answer.body.size()));
   if (!is_head) stream.put(answer.body);
   while (!stream.flush()) {
     if (stream.write_failed()) co_return;

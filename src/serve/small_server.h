@@ -39,7 +39,8 @@ class SmallServer {
   // May the peer of this connected socket ask? Null: everybody may.
   using Gate = std::function<bool(int fd)>;
 
-  // Binds `address` (a unix path gets `mode`), or listens on `inherited`, which it owns then. Errors: port_in_use, permission_denied, io_error.
+  // Binds `address` (a unix path gets `mode`), or listens on `inherited`, which it owns then. Errors: port_in_use,
+  // permission_denied, io_error.
   static Outcome<std::unique_ptr<SmallServer>> create(net::Reactor& reactor, const SocketAddress& address, mode_t mode,
                                                       Gate gate, Handler handler, int inherited = -1);
   // For the process that takes over. -1: out of descriptors.

@@ -220,6 +220,7 @@ class Serve(Lintel):
         self.access_log_path = self.folder / "access.log"
         self.server = {"https": [f"127.0.0.1:{self.https}"], "http": [f"127.0.0.1:{self.http}"],
                        "state": str(self.folder / "state"), "workers": 2,
+                       "admin": f"unix:{self.folder / 'admin.sock'}",
                        "access_log": str(self.access_log_path), **(server or {})}
         self.config_path = self.folder / "lintel.toml"
         self.config_path.write_text(toml(self.server, sites, trust))
@@ -227,6 +228,23 @@ class Serve(Lintel):
         if wait:
             self.wait_listening(*[p for p, key in ((self.https, "https"), (self.http, "http"))
                                   if any(str(p) in str(item) for item in self.server[key])])
+
+    def command(self, *args):
+        """`lintel ARGS… --socket` of this server: (exit code, stdout, stderr)."""
+        done = subprocess.run([LINTEL, *args, "--socket", str(self.folder / "admin.sock")], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=90)
+        return done.returncode, done.stdout, done.stderr
+
+    def admin(self, method, target):
+        """(status, JSON) of the admin socket."""
+        with RawClient(None, unix_path=str(self.folder / "admin.sock"), tls=False) as client:
+            response = client.request(get(target, host="localhost", method=method))
+            return response.status, json.loads(response.body)
+
+    def rewrite(self, sites, server=None, trust=()):
+        """Another configuration in the same file; nobody is told."""
+        self.server.update(server or {})
+        self.config_path.write_text(toml(self.server, sites, trust))
 
     def access_log(self):
         if not self.access_log_path.exists():
