@@ -368,7 +368,7 @@ class Upgrade(unittest.TestCase):
         with H2Client(self.lintel.https) as h2:
             self.assertEqual(h2.request("/").status, 200)
             self.assertEqual(self.lintel.command("upgrade")[0], 0)
-            h2.wait_goaway()
+            self.assertTrue(h2.until(lambda: h2.goaway))
 
     def test_a_program_that_does_not_come_up_changes_nothing(self):
         """The new version refuses its configuration: the old one goes on, with its admin socket."""
