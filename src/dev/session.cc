@@ -184,7 +184,7 @@ Outcome<void> Session::bind() {
     server.observer = &findings_;
     server.certificates = certificates_.get();
     server.force_http = options_.as_http;
-  
+
     server.dev_advice = [this](ErrorCode code, std::string_view host) { return advice(code, host); };
     auto created = proxy::Server::create(config, std::move(server));
     if (created) {
