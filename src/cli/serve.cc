@@ -107,6 +107,7 @@ int serve(const Options& options) {
   const auto file = file_of(options);
   if (!file) return report(file.error());
   serve::Options service_options;
+  service_options.inheritance = serve::take_inheritance();
   service_options.file = *file;
   service_options.arguments = own_arguments();
   std::shared_ptr<const config::Config> config;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/files.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "config/config.h"
@@ -92,11 +93,24 @@ net::UniqueFd take_descriptor(const char* variable) {
 Inheritance take_inheritance() {
   Inheritance inheritance;
   take_from_predecessor(take_variable(sockets_variable), inheritance.sockets);
-  inheritance.broker = take_descriptor(broker_variable);
+  if (net::UniqueFd broker = take_descriptor(broker_variable); broker.get() >= 0) {
+    inheritance.broker = std::make_unique<FileBroker>(std::move(broker));
+    set_file_opener([files = inheritance.broker.get()](const std::string& path) { return files->open(path); });
+  }
   inheritance.ready = take_descriptor(ready_variable);
   inheritance.is_upgrade = inheritance.ready.get() >= 0;
   if (!inheritance.is_upgrade) take_from_systemd(inheritance.sockets);
   return inheritance;
+}
+
+int take_socket(Inheritance& inheritance, const SocketAddress& address) {
+  for (auto one = inheritance.sockets.begin(); one != inheritance.sockets.end(); ++one) {
+    if (one->address != address) continue;
+    const int fd = one->fd;
+    inheritance.sockets.erase(one);
+    return fd;
+  }
+  return -1;
 }
 
 void report_ready(Inheritance& inheritance) {

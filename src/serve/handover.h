@@ -3,23 +3,28 @@
 
 #include <sys/types.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/errors.h"
 #include "net/fd.h"
 #include "proxy/server.h"
+#include "serve/privileges.h"
 
 namespace lintel::serve {
 
 // What this process was given when it was started.
 struct Inheritance {
   std::vector<proxy::InheritedSocket> sockets;  // of Lintel before us, or of systemd (sd_listen_fds(3))
-  net::UniqueFd broker;                         // connection to the file broker
+  std::unique_ptr<FileBroker> broker;           // installed as this process's file opener
   net::UniqueFd ready;                          // one octet is written here when we serve
   bool is_upgrade = false;
 };
-// Reads the environment and takes the variables out of it. Sockets that cannot be used are closed with a warning.
+// The socket for `address`, which the caller then owns; -1: there is none.
+int take_socket(Inheritance& inheritance, const SocketAddress& address);
+// Reads the environment and takes the variables out of it; before the configuration is read. Sockets that cannot be
+// used are closed with a warning.
 Inheritance take_inheritance();
 // Tells the process before us, if there is one, that it may go.
 void report_ready(Inheritance& inheritance);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <ctime>
 
 #include "base/files.h"
@@ -47,49 +49,55 @@ Outcome<std::unique_ptr<Service>> Service::create(Options options, std::shared_p
   std::unique_ptr<Service> service(new Service(std::move(options)));
   Service& me = *service;
   me.started_unix_s_ = std::time(nullptr);
-  me.inheritance_ = take_inheritance();
   // Before the first thread, so that all inherit it.
   me.block_signals();
   proxy::ServerOptions server;
+  if (config->admin.starts_with("unix:")) {
+    const auto address = config::parse_listen(config->admin);
+    if (address) me.inherited_admin_ = take_socket(me.inheritance_, *address);
+  }
   server.inherited = std::exchange(me.inheritance_.sockets, {});
   server.bound = [&me, config] { return me.give_up_root(config); };
   auto created = proxy::Server::create(config, std::move(server));
   if (!created) return std::unexpected(created.error());
   me.server_ = std::move(*created);
   me.blocking_ = std::make_unique<net::BlockingPool>(limits::control_threads_count);
-  if (auto opened = me.open_admin(); !opened) return std::unexpected(opened.error());
   return service;
 }
 
 Outcome<void> Service::give_up_root(const std::shared_ptr<const config::Config>& config) {
-  if (inheritance_.broker.get() >= 0) {
-    broker_ = std::make_unique<FileBroker>(std::move(inheritance_.broker));
-  } else {
-    auto account = account_to_become(*config);
-    if (!account) return std::unexpected(account.error());
-    if (auto made = prepare_folders(*config, *account); !made) return made;
-    if (!*account) return {};
-    auto broker = FileBroker::start(options_.file, *config);
-    if (!broker) return std::unexpected(broker.error());
-    broker_ = std::move(*broker);
-    if (auto became = become(**account); !became) return became;
+  if (inheritance_.broker != nullptr) {
+    broker_ = std::move(inheritance_.broker);
+    return open_admin(*config, std::nullopt);
   }
+  auto account = account_to_become(*config);
+  if (!account) return std::unexpected(account.error());
+  if (auto made = prepare_folders(*config, *account); !made) return made;
+  if (auto opened = open_admin(*config, *account); !opened) return opened;
+  if (!*account) return {};
+  auto broker = FileBroker::start(options_.file, *config);
+  if (!broker) return std::unexpected(broker.error());
+  broker_ = std::move(*broker);
+  if (auto became = become(**account); !became) return became;
   set_file_opener([broker = broker_.get()](const std::string& path) { return broker->open(path); });
   return {};
 }
 
 // A server without it serves all the same.
-Outcome<void> Service::open_admin() {
-  const std::string& wanted = config().admin;
+Outcome<void> Service::open_admin(const config::Config& config, const std::optional<Account>& owner) {
+  const std::string& wanted = config.admin;
   if (wanted.empty() || wanted == "off") return {};
   const auto address = config::parse_listen(wanted);
   if (!address) return std::unexpected(address.error());
-  // The process before us answers there until it ends; its own connections go on.
-  if (inheritance_.is_upgrade && address->kind == SocketAddress::Kind::unix_path) ::unlink(address->path.c_str());
-  auto admin = SmallServer::create(reactor_, *address, 0600, may_administrate,
-                                   [this](SmallRequest request) { return answer_admin(*this, std::move(request)); });
+  auto admin = SmallServer::create(
+      reactor_, *address, 0600, may_administrate,
+      [this](SmallRequest request) { return answer_admin(*this, std::move(request)); },
+      std::exchange(inherited_admin_, -1));
   if (admin) {
     admin_ = std::move(*admin);
+    if (owner && ::chown(address->path.c_str(), owner->uid, owner->gid) != 0) {
+      log::warn("cannot give {} to {}: {}", address->path, owner->name, std::strerror(errno));
+    }
   } else {
     log::info("no admin socket, so 'lintel reload' and 'lintel status' will not work: {}", admin.error().message);
   }
@@ -104,13 +112,11 @@ Service::~Service() {
   set_file_opener({});
   signal_watch_.reset();
   signal_ready_.reset();
-  if (signals_blocked_) pthread_sigmask(SIG_SETMASK, &previous_mask_, nullptr);
 }
 
 void Service::block_signals() {
   const sigset_t mask = handled();
-  pthread_sigmask(SIG_BLOCK, &mask, &previous_mask_);
-  signals_blocked_ = true;
+  pthread_sigmask(SIG_BLOCK, &mask, nullptr);
 }
 
 void Service::watch_signals() {
@@ -246,6 +252,7 @@ net::Task<Outcome<pid_t>> Service::upgrade() {
   }
   upgrading_ = true;
   std::vector<proxy::InheritedSocket> sockets = server_->duplicate_sockets();
+  if (admin_ != nullptr) sockets.push_back({admin_->address(), admin_->duplicate_socket()});
   net::UniqueFd broker(broker_ != nullptr ? broker_->connect_another() : -1);
   auto successor = start_successor(program_, options_.arguments, sockets, broker.get());
   for (const proxy::InheritedSocket& socket : sockets) ::close(socket.fd);
@@ -258,10 +265,6 @@ net::Task<Outcome<pid_t>> Service::upgrade() {
     ::kill(successor->pid, SIGKILL);
     ::waitpid(successor->pid, nullptr, 0);
     upgrading_ = false;
-    if (admin_ == nullptr || ::access(config().admin.c_str() + 5, F_OK) != 0) {
-      admin_.reset();
-      static_cast<void>(open_admin());
-    }
     co_return fail(ErrorCode::internal, fmt::format("upgrade failed, this process goes on: {} did not begin to serve; "
                                                     "its own messages say why",
                                                     program_));
@@ -283,6 +286,7 @@ net::Task<void> Service::upgrade_on_signal() {
 void Service::stop(proxy::Stop how) {
   if (!stopping_ && how == proxy::Stop::at_once) notify_manager("STOPPING=1");
   stopping_ = true;
+  if (how == proxy::Stop::patiently && admin_ != nullptr) admin_->stop();  // the successor answers there
   server_->stop(how);
 }
 

@@ -24,6 +24,7 @@ struct Options {
   std::function<config::ParseResult()> load;
   std::string file;                    // that load() reads; empty: the command line
   std::vector<std::string> arguments;  // argv, for the process that takes over in an upgrade
+  Inheritance inheritance;             // taken before the configuration was read
 };
 
 class Service {
@@ -52,9 +53,10 @@ class Service {
   uint64_t refused_reloads() const noexcept { return refused_reloads_; }
 
  private:
-  explicit Service(Options options) : options_(std::move(options)), program_(own_program()) {}
+  explicit Service(Options options)
+      : options_(std::move(options)), program_(own_program()), inheritance_(std::move(options_.inheritance)) {}
   Outcome<void> give_up_root(const std::shared_ptr<const config::Config>& config);
-  Outcome<void> open_admin();
+  Outcome<void> open_admin(const config::Config& config, const std::optional<Account>& owner);
   void block_signals();
   void watch_signals();
   void on_signal();
@@ -67,6 +69,7 @@ class Service {
   Options options_;
   std::string program_;
   Inheritance inheritance_;
+  int inherited_admin_ = -1;
   net::Reactor reactor_;
   std::unique_ptr<FileBroker> broker_;
   std::unique_ptr<net::BlockingPool> blocking_;  // of the control thread's own work
@@ -75,8 +78,6 @@ class Service {
   std::unique_ptr<net::Watch> signal_watch_;
   std::unique_ptr<net::Signal> signal_ready_;
   net::Nursery background_{reactor_};
-  sigset_t previous_mask_{};
-  bool signals_blocked_ = false;
   bool stopping_ = false;
   bool upgrading_ = false;
   int64_t started_unix_s_ = 0;

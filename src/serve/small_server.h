@@ -43,6 +43,8 @@ class SmallServer {
   // permission_denied, io_error.
   static Outcome<std::unique_ptr<SmallServer>> create(net::Reactor& reactor, const SocketAddress& address, mode_t mode,
                                                       Gate gate, Handler handler, int inherited = -1);
+  // Accepts no more; what runs goes on.
+  void stop() noexcept { acceptor_->stop(); }
   // For the process that takes over. -1: out of descriptors.
   int duplicate_socket() const;
   ~SmallServer();
