@@ -185,6 +185,12 @@ def stop_process(process):
             stream.close()
 
 
+PRODUCTION = """hsts = true
+cookies = { secure = true, http_only = ["session"], same_site = { session = "Lax" } }
+limits = { body = "100MiB", rate = "1000000/s", burst = 1000000, connections_per_client = 100000 }
+"""
+
+
 def trust_rules(name):
     """1,000 trusted ranges: this machine, 10/8, and single addresses."""
     peers = ["127.0.0.1", "10.0.0.0/8"] + [f"172.16.{i // 256}.{i % 256}" for i in range(998)]
@@ -226,6 +232,11 @@ class Proxy:
             # For speed nobody should close connections in the middle; under attack everybody keeps its own default.
             "KEEPALIVE_REQUESTS": 1000 if purpose == "attacks" else 1_000_000_000,
         }
+        # What a site on the internet switches on; see "production" in docs/performance.md.
+        production = purpose == "production"
+        values["ACCESS_LOG"] = self.directory / "access.log" if production else "off"
+        values["METRICS"] = f"127.0.0.1:{free_ports(1)[0]}" if production else "off"
+        values["PRODUCTION"] = PRODUCTION if production else ""
         values["TRUST"] = trust_rules(self.name) if purpose == "trust" else ""
         text = (HERE / "peers" / template).read_text(encoding="utf-8")
         for key, value in values.items():

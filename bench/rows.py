@@ -2,6 +2,7 @@
 
 import dataclasses
 import mmap
+import statistics
 import struct
 import time
 
@@ -206,6 +207,20 @@ def latency(context, proxy):
     return result["p99_us"] / 1000
 
 
+def production(context, name, work):
+    """What production settings cost: CPU per request with them over without, both running, alternating."""
+    plain, full = Proxy(name, context.env), Proxy(name, context.env, "production")
+    try:
+        ratios = []
+        for _ in range(3):
+            without = work(context, plain)
+            ratios.append(work(context, full) / without)
+        return statistics.median(ratios)
+    finally:
+        plain.stop()
+        full.stop()
+
+
 def start_time(context, name):
     """Milliseconds from exec to the first answer over HTTPS."""
     proxy = Proxy(name, context.env)
@@ -246,6 +261,10 @@ ROWS = (
         most_runs=2, digits=2),
     Row("mallocs-h2", "allocations, HTTPS HTTP/2", "malloc/request", allocations_h2, None, fresh=True, lintel_only=True,
         most_runs=2, digits=2),
+    Row("production-h1", "production settings, HTTPS HTTP/1.1", "× without", lambda c, n: production(c, n, https1), None,
+        fresh=True, lintel_only=True, most_runs=3, digits=3, note="metrics, rate limit, HSTS, cookies, JSON log to a file"),
+    Row("production-h2", "production settings, HTTPS HTTP/2", "× without", lambda c, n: production(c, n, https2), None,
+        fresh=True, lintel_only=True, most_runs=3, digits=3, note="the same"),
     Row("p99", "p99 latency at 70 % load, HTTPS", "ms", latency, None, digits=2, note="open loop, each at 70 % of its own peak"),
     Row("start", "start to first answer", "ms", start_time, None, fresh=True, digits=0),
     Row("rss", "resident after load", "MiB", resident, None, fresh=True, most_runs=3, note="PSS of all its processes"),
