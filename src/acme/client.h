@@ -31,12 +31,13 @@ struct Challenge {
   std::string dns_value;          // of the TXT record at _acme-challenge.<host> (§8.4)
 };
 
-// Makes challenges visible to the issuer, and takes them away again: always called for what was presented, also when
-// the order failed.
+// Makes challenges visible to the issuer, and takes them away again: clean() is always called for what was presented,
+// also when present() or the order failed; only a flow that is destroyed cannot do so.
 class Solver {
  public:
   virtual ~Solver() = default;
-  // Ready when it returns (dns-01: propagated). Which types it can do for `host` at all: can_solve.
+  // Ready when it returns (dns-01: propagated). Which types it can do for `host` at all: can_solve. Several challenges
+  // of one host may be there at once (dns-01 for a name and its wildcard: two values at one place).
   virtual bool can_solve(ChallengeType type, const std::string& host, bool wildcard) const = 0;
   virtual net::Task<Outcome<void>> present(Challenge challenge) = 0;
   virtual net::Task<void> clean(Challenge challenge) = 0;
@@ -79,10 +80,20 @@ struct RenewalInfo {  // RFC 9773
   std::string explanation_url;
 };
 
+// How requests reach the issuer: fetch::Client, or a test's issuer in memory.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual net::Task<Outcome<fetch::Response>> send(fetch::Request request, TimeMs deadline) = 0;
+};
+
+// Of one reactor's thread; several obtain() may run at once. Everything that it is given outlives it.
 class Client {
  public:
-  // `storage` keeps the account and its key under accounts/<issuer>/.
+  // `storage` keeps the account and its key as the bundle accounts/<issuer>: key.pem, account.json.
   Client(net::Reactor& reactor, net::BlockingPool& blocking, Storage& storage, IssuerSettings settings);
+  Client(net::Reactor& reactor, net::BlockingPool& blocking, Storage& storage, IssuerSettings settings,
+         std::unique_ptr<Transport> transport);
   ~Client();
 
   // One certificate for `names` (DNS, wildcard, IP). `types`: which challenges to use, in this order of preference.

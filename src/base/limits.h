@@ -183,17 +183,18 @@ inline constexpr size_t acme_nonce_bytes = 1024;
 inline constexpr uint32_t acme_nonce_age_ms = 600'000;
 inline constexpr uint32_t acme_directory_age_ms = 3'600'000;
 inline constexpr size_t acme_json_bytes = 256 * 1024;  // of one answer that is no certificate
-inline constexpr unsigned acme_json_depth = 16;
-inline constexpr size_t acme_text_bytes = 4 * 1024;  // of a problem document, shown
+inline constexpr size_t acme_text_bytes = 4 * 1024;    // of a problem document, shown
 inline constexpr size_t acme_token_bytes = 512;
 inline constexpr size_t acme_challenges_count = 32;      // of one authorization
 inline constexpr size_t acme_problems_count = 32;        // subproblems shown
 inline constexpr unsigned acme_polls_count = 60;         // of one state of one order
 inline constexpr unsigned acme_retries_count = 4;        // of one request that got no usable answer
-inline constexpr unsigned acme_orders_count = 8;         // one obtain() makes at most, with other challenges or keys
+inline constexpr unsigned acme_told_to_wait_count = 10;  // Retry-After in one order that is waited for
+inline constexpr unsigned acme_orders_count = 5;         // one obtain() makes at most, with other challenges or keys
 inline constexpr uint32_t acme_inline_wait_ms = 60'000;  // a Retry-After that an order waits for; longer ends it
 inline constexpr uint32_t acme_poll_max_ms = 10'000;     // between polls when the issuer says nothing
 inline constexpr int64_t acme_retry_after_max_s = 30 * 86'400;
+inline constexpr int64_t acme_renewal_poll_s = 6 * 3600;  // for an issuer that does not say when to ask again
 inline constexpr size_t acme_chain_certificates_count = 10;
 
 // --- doctor
