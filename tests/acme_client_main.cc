@@ -74,19 +74,16 @@ class ChallengeServer final : public Solver {
     bool broken = false;
     for (const auto& type : request_["broken"]) broken = broken || type == text_of(challenge.type);
     const std::string content = broken ? "wrong" : challenge.key_authorization;
-    Outcome<void> done;
-    switch (challenge.type) {
-      case ChallengeType::http_01:
-        done = co_await manage("add-http01", {{"token", challenge.token}, {"content", content}});
-        break;
-      case ChallengeType::tls_alpn_01:
-        done = co_await manage("add-tlsalpn01", {{"host", challenge.host}, {"content", content}});
-        break;
-      case ChallengeType::dns_01:
-        done = co_await manage("set-txt", {{"host", "_acme-challenge." + challenge.host + "."},
-                                           {"value", broken ? "wrong" : challenge.dns_value}});
-        break;
+    std::string path = "add-http01";
+    Json body = {{"token", challenge.token}, {"content", content}};
+    if (challenge.type == ChallengeType::tls_alpn_01) {
+      path = "add-tlsalpn01";
+      body = {{"host", challenge.host}, {"content", content}};
+    } else if (challenge.type == ChallengeType::dns_01) {
+      path = "set-txt";
+      body = {{"host", "_acme-challenge." + challenge.host + "."}, {"value", broken ? "wrong" : challenge.dns_value}};
     }
+    const Outcome<void> done = co_await manage(std::move(path), std::move(body));
     co_return done;
   }
   net::Task<void> clean(Challenge challenge) override {
