@@ -94,7 +94,8 @@ net::Task<Outcome<Answer>> Client::State::exchange(fetch::Request request, Job& 
 net::Task<Outcome<std::string>> Client::State::take_nonce(Job& job, std::optional<Answer>& refusal) {
   if (reactor.now_ms() >= nonces_until_ms) nonces.clear();
   if (nonces.empty()) {
-    Outcome<Answer> answer = co_await exchange({"HEAD", directory->new_nonce, {}, {}}, job);
+    fetch::Request request{"HEAD", directory->new_nonce, {}, {}};
+    Outcome<Answer> answer = co_await exchange(std::move(request), job);
     if (!answer) co_return std::unexpected(answer.error());
     if (!answer->fine()) {
       refusal = std::move(*answer);
@@ -140,7 +141,8 @@ net::Task<std::expected<Answer, Problem>> Client::State::settle(Call call, bool 
 net::Task<std::expected<Answer, Problem>> Client::State::get(std::string url, std::string what, Job& job) {
   Patience patience;
   for (;;) {
-    Outcome<Answer> answer = co_await exchange({"GET", url, {}, {}}, job);
+    fetch::Request request{"GET", url, {}, {}};
+    Outcome<Answer> answer = co_await exchange(std::move(request), job);
     if (answer && answer->fine()) co_return std::move(*answer);
     const std::optional<uint64_t> again_in = answer ? patience.after(*answer) : patience.after_silence();
     bool in_time = false;
