@@ -22,6 +22,7 @@ BELOW = {
     "fetch": {"base", "http", "tls", "net"},
     "acme": {"base", "http", "tls", "net", "fetch"},
     "config": {"base", "forwarded"},
+    "import": {"base", "forwarded", "config"},
     "observe": {"base", "http"},
     "proxy": {"base", "http", "forwarded", "tls", "net", "config", "observe"},
 }
@@ -30,7 +31,7 @@ BELOW["doctor"] = {"base", "http", "forwarded", "tls", "net", "config"}
 # What `lintel serve` is beside the data plane: certificates by themselves, reload, the admin socket, metrics.
 BELOW["serve"] = BELOW["proxy"] | {"proxy", "fetch", "acme"}
 BELOW["dev"] = BELOW["proxy"] | {"proxy", "doctor"}
-BELOW["cli"] = BELOW["dev"] | BELOW["serve"] | {"dev", "serve"}
+BELOW["cli"] = BELOW["dev"] | BELOW["serve"] | {"dev", "serve", "import"}
 
 # Split, so that this file does not find itself.
 FORBIDDEN = [re.compile(pattern) for pattern in (

@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   lintel::cli::add_trust(app, exit_code);
   lintel::cli::add_cert(app, exit_code);
   lintel::cli::add_check(app, exit_code);
+  lintel::cli::add_import(app, exit_code);
   lintel::cli::add_doctor(app, exit_code);
   lintel::cli::add_resolve(app, exit_code);
   lintel::cli::add_version(app, exit_code);
