@@ -29,6 +29,14 @@ class Storage {
   // Error not_found; io_error; certificate_invalid when what is there is damaged (it has then been set aside under
   // another name, which the message and the log name).
   virtual Outcome<Bundle> load(const std::string& key) = 0;
+  // One file of a bundle, as it is there: not looked at for damage. For those who look through thousands.
+  virtual Outcome<std::string> load_file(const std::string& key, const std::string& file) {
+    auto bundle = load(key);
+    if (!bundle) return std::unexpected(bundle.error());
+    const auto found = bundle->find(file);
+    if (found == bundle->end()) return fail(ErrorCode::not_found, "there is no " + file + " in " + key);
+    return std::move(found->second);
+  }
   // All or nothing, also when the process or the machine dies at any octet.
   virtual Outcome<void> store(const std::string& key, const Bundle& bundle) = 0;
   virtual Outcome<void> remove(const std::string& key) = 0;

@@ -167,6 +167,11 @@ net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned) {
   if (tls) {
     const bool shaken = co_await handshake(connection);
     if (!shaken) co_return;
+    // RFC 8737 §3: the handshake was all that the ACME issuer came for.
+    if (connection.stream.engine().facts().alpn == tls::acme_tls_protocol) {
+      connection.stream.shutdown_write();
+      co_return;
+    }
   } else if (bound.listener.h2c) {
     const bool prior_knowledge = co_await is_h2c(connection);
     if (prior_knowledge) connection.context.protocol = "HTTP/2";

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 #include <new>
 #include <utility>
 
@@ -48,6 +49,64 @@ std::string last_reason() {
   return reason != nullptr ? reason : "unknown reason";
 }
 
+// The certificate of a tls-alpn-01 challenge (RFC 8737), for the one handshake that asks for it.
+struct ChallengeOf {
+  CertificatePtr certificate;
+};
+
+void free_challenge(void*, void* challenge, CRYPTO_EX_DATA*, int, long, void*) {
+  delete static_cast<ChallengeOf*>(challenge);
+}
+
+int challenge_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, free_challenge);
+  return index;
+}
+
+const ChallengeOf* challenge_of(const SSL* ssl) {
+  return static_cast<const ChallengeOf*>(SSL_get_ex_data(ssl, challenge_index()));
+}
+
+// Does the client offer "acme-tls/1" and nothing else (RFC 8737 §3)?
+bool offers_acme_only(SSL* ssl) {
+  static constexpr std::string_view offer("\x00\x0b\x0a"
+                                          "acme-tls/1",
+                                          13);
+  const unsigned char* data = nullptr;
+  size_t size = 0;
+  return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&
+         std::string_view(reinterpret_cast<const char*>(data), size) == offer;
+}
+
+// True: this handshake is an issuer's look at a challenge, which no site's policy concerns.
+bool begin_challenge(SSL* ssl, CertificateSource& source, std::string_view sni) {
+  if (!offers_acme_only(ssl)) return false;
+  CertificatePtr certificate = source.find_challenge(sni);
+  if (certificate == nullptr) return false;
+  auto challenge = std::make_unique<ChallengeOf>(std::move(certificate));
+  if (SSL_set_ex_data(ssl, challenge_index(), challenge.get()) != 1) return false;
+  static_cast<void>(challenge.release());
+  SSL_set_options(ssl, SSL_OP_NO_TICKET);
+  SSL_set_num_tickets(ssl, 0);
+  SSL_set_verify(ssl, SSL_VERIFY_NONE, nullptr);
+  return true;
+}
+
+// RFC 6066 §8: the response goes to clients that ask for it.
+int on_status_request(SSL* ssl, void*) {
+  const unsigned char* response = nullptr;
+  return SSL_get_tlsext_status_ocsp_resp(ssl, &response) > 0 ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+void staple(SSL* ssl, const Certificate& certificate) {
+  if (certificate.ocsp_response.empty() || SSL_get_tlsext_status_type(ssl) != TLSEXT_STATUSTYPE_ocsp) return;
+  if (std::time(nullptr) >= certificate.ocsp_until_unix_s) return;
+  const std::string& response = certificate.ocsp_response;
+  auto* copy = static_cast<unsigned char*>(OPENSSL_memdup(response.data(), response.size()));
+  if (copy == nullptr) return;
+  if (SSL_set_tlsext_status_ocsp_resp(ssl, copy, static_cast<long>(response.size())) != 1) OPENSSL_free(copy);
+}
+
 // The first thing that happens with a ClientHello, before a ticket is looked at. The session-id context must be set
 // here: later, a ticket that a public site gave would already have resumed where a client certificate is required.
 int on_client_hello(SSL* ssl, int* alert, void*) {
@@ -60,6 +119,7 @@ int on_client_hello(SSL* ssl, int* alert, void*) {
     *alert = SSL_AD_ILLEGAL_PARAMETER;
     return SSL_CLIENT_HELLO_ERROR;
   }
+  if (begin_challenge(ssl, *state.source, sni)) return SSL_CLIENT_HELLO_SUCCESS;
   if (state.on_hello && !state.on_hello(sni)) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
@@ -84,7 +144,8 @@ int on_server_name(SSL* ssl, int* alert, void*) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   if (name == nullptr) sni = Engine::local_name(ssl);
-  const CertificatePtr certificate = state_of(ssl).source->find(sni);
+  const ChallengeOf* challenge = challenge_of(ssl);
+  const CertificatePtr certificate = challenge != nullptr ? challenge->certificate : state_of(ssl).source->find(sni);
   if (certificate == nullptr) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -93,13 +154,20 @@ int on_server_name(SSL* ssl, int* alert, void*) {
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
+  staple(ssl, *certificate);
   return fine;
 }
 
 // RFC 7301 §3.2: our order decides; no protocol in common is fatal (else a cross-protocol attack may go on).
 int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
             unsigned offered_size, void*) {
+  if (challenge_of(ssl) != nullptr) {
+    *chosen = offered + 1;
+    *chosen_size = offered[0];
+    return SSL_TLSEXT_ERR_OK;
+  }
   const auto& ours = state_of(ssl).alpn;
+  if (ours.empty()) return SSL_TLSEXT_ERR_NOACK;
   for (size_t i = 0; i < ours.size(); i += ours[i] + 1U) {
     for (unsigned j = 0; j < offered_size; j += offered[j] + 1U) {
       if (ours[i] != offered[j] || std::memcmp(&ours[i + 1], &offered[j + 1], ours[i]) != 0) continue;
@@ -146,9 +214,10 @@ bool set_server_callbacks(SSL_CTX* context, const ServerOptions& options, Certif
     return false;
   }
   Engine::watch_secrets(context);
-  if (!state->alpn.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
+  SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
+  SSL_CTX_set_tlsext_status_cb(context, on_status_request);
   if (SSL_CTX_set_ex_data(context, server_state_index(), state.get()) != 1) return false;
   static_cast<void>(state.release());
   return true;

@@ -26,6 +26,8 @@ struct Certificate {
   int64_t not_after_unix_s = 0;
   int64_t not_before_unix_s = 0;
   bool self_signed = false;
+  std::string ocsp_response;       // DER, stapled for clients that ask (RFC 6066 §8); empty: none
+  int64_t ocsp_until_unix_s = 0;   // its nextUpdate
   Certificate() = default;
   Certificate(const Certificate&) = delete;
   Certificate& operator=(const Certificate&) = delete;
@@ -38,6 +40,11 @@ Outcome<CertificatePtr> load_certificate(const std::string& certificate_file, co
 Outcome<CertificatePtr> parse_certificate(std::string_view certificate_pem, std::string_view key_pem,
                                           std::string_view what);
 
+// For the tls-alpn-01 challenge of `host` (a DNS name or an IP address): self-signed, with the critical extension
+// acmeIdentifier that holds the SHA-256 of `key_authorization` (RFC 8737 §3).
+CertificatePtr make_challenge_certificate(const std::string& host, std::string_view key_authorization);
+inline constexpr std::string_view acme_tls_protocol = "acme-tls/1";
+
 // Answers "which certificate for this name". Called in the handshake, on worker threads: thread-safe, and quick or
 // bounded (a local CA may mint: about 0.1 ms). Not asked for a resumed session.
 class CertificateSource {
@@ -46,6 +53,9 @@ class CertificateSource {
   // `sni` lower case without trailing dot, or the listener's IP text when the client sent none (empty when unknown).
   // nullptr: the handshake fails with unrecognized_name.
   virtual CertificatePtr find(std::string_view sni) = 0;
+  // The certificate that proves control of `sni` to an ACME issuer (RFC 8737), while an order waits for it. Asked when
+  // a client offers "acme-tls/1" and nothing else; the connection is then good for nothing but this handshake.
+  virtual CertificatePtr find_challenge(std::string_view) { return nullptr; }
 };
 
 // Ticket keys (RFC 5077, RFC 8446 §4.6.1), shared by all workers, rotated; the newest encrypts, older ones decrypt.

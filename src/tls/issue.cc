@@ -104,6 +104,19 @@ Outcome<CertificatePtr> make_self_signed(const std::vector<std::string>& names, 
   return assemble(std::move(leaf), std::move(key), {});
 }
 
+CertificatePtr make_challenge_certificate(const std::string& host, std::string_view key_authorization) {
+  std::array<uint8_t, 32> digest{};
+  size_t size = 0;
+  if (EVP_Q_digest(nullptr, "SHA256", nullptr, key_authorization.data(), key_authorization.size(), digest.data(),
+                   &size) != 1) {
+    return nullptr;
+  }
+  const int64_t now = std::time(nullptr);
+  KeyPtr key = generate_key(false);
+  X509Ptr leaf = make_challenge_leaf(host, digest, {now - limits::backdate_s, now + 7 * day_s}, key.get());
+  return assemble(std::move(leaf), std::move(key), {});
+}
+
 MintingSource::MintingSource(std::shared_ptr<const LocalCa> ca, std::function<bool(std::string_view)> allowed)
     : ca_(std::move(ca)), allowed_(std::move(allowed)) {}
 

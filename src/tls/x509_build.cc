@@ -209,6 +209,22 @@ X509Ptr make_leaf(const std::vector<std::string>& names, const Validity& validit
   return made;
 }
 
+X509Ptr make_challenge_leaf(const std::string& name, std::span<const uint8_t> digest, const Validity& validity,
+                            EVP_PKEY* own_key) {
+  X509Ptr made = start(validity, own_key);
+  add_name_part(X509_get_subject_name(made.get()), "CN", "ACME challenge");
+  add_alternative_names(made.get(), {name});
+  std::vector<uint8_t> value = {V_ASN1_OCTET_STRING, static_cast<uint8_t>(digest.size())};
+  value.insert(value.end(), digest.begin(), digest.end());
+  const Owned<ASN1_OBJECT, ASN1_OBJECT_free> identifier(must_have(OBJ_txt2obj("1.3.6.1.5.5.7.1.31", 1)));
+  const Owned<ASN1_OCTET_STRING, ASN1_OCTET_STRING_free> content(octet_string(value));
+  const Owned<X509_EXTENSION, X509_EXTENSION_free> extension(
+      must_have(X509_EXTENSION_create_by_OBJ(nullptr, identifier.get(), 1, content.get())));
+  must(X509_add_ext(made.get(), extension.get(), -1) == 1);
+  finish(made.get(), nullptr, own_key);
+  return made;
+}
+
 std::vector<std::string> permitted_names(const X509* authority) {
   std::vector<std::string> names;
   Owned<NAME_CONSTRAINTS, NAME_CONSTRAINTS_free> constraints(

@@ -50,6 +50,10 @@ X509Ptr make_authority(const AuthorityRequest& request, EVP_PKEY* own_key, X509*
 X509Ptr make_leaf(const std::vector<std::string>& names, const Validity& validity, EVP_PKEY* own_key, X509* issuer,
                   EVP_PKEY* issuer_key);
 
+// For tls-alpn-01 (RFC 8737 §3), self-signed: `name` alone as alternative name, acmeIdentifier with `digest`.
+X509Ptr make_challenge_leaf(const std::string& name, std::span<const uint8_t> digest, const Validity& validity,
+                            EVP_PKEY* own_key);
+
 // The DNS names and IP addresses that `authority` permits, without the loopback networks.
 std::vector<std::string> permitted_names(const X509* authority);
 
