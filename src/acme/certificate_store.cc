@@ -78,7 +78,11 @@ tls::CertificatePtr CertificateStore::find(std::string_view sni) {
   bool damaged = false;
   tls::CertificatePtr loaded = load(name, *names, damaged);
   if (damaged && on_damaged) on_damaged(name);
-  if (loaded == nullptr && on_demand && on_missing) on_missing(name);
+  if (loaded == nullptr && on_demand) {
+    // Not remembered here: strangers choose these names, and would push out the certificates that are there.
+    if (on_missing) on_missing(name);
+    return nullptr;
+  }
   const std::lock_guard lock(mutex_);
   if (generation != generation_) return loaded;  // what was read may be old by now: the next handshake reads again
   if (loaded != nullptr) loaded = with_shared_chain(loaded, name);

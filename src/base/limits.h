@@ -117,6 +117,37 @@ inline constexpr uint64_t tls_records_per_key_count = uint64_t{1} << 24;  // RFC
 inline constexpr size_t pem_file_bytes = 1024 * 1024;
 inline constexpr size_t ca_bundle_bytes = 8 * 1024 * 1024;
 
+// --- certificates by themselves
+inline constexpr size_t acme_loaded_certificates_count = 10'000;  // in memory; the others are loaded when asked for
+inline constexpr uint32_t acme_absent_ms = 10'000;   // before a certificate that was not there is looked for again
+inline constexpr size_t acme_shared_intermediates_count = 1'000;
+inline constexpr size_t acme_names_count = 100'000;  // that one process looks after
+inline constexpr size_t acme_on_demand_names_count = 10'000;   // of them, those that were asked for on demand
+inline constexpr size_t acme_refused_names_count = 10'000;     // remembered, so that nobody is asked again
+inline constexpr uint32_t acme_refused_ms = 600'000;
+inline constexpr unsigned acme_parallel_orders_count = 8;
+inline constexpr uint32_t acme_order_ms = 300'000;             // one order from begin to end, without the DNS wait
+inline constexpr uint32_t acme_call_ms = 30'000;               // renewal information, OCSP, an `ask` URL
+inline constexpr uint32_t acme_look_ms = 30'000;               // at most until the clock is compared with what is due
+inline constexpr uint32_t acme_lock_retry_ms = 3'000;          // while another process orders the same certificate
+inline constexpr unsigned acme_scan_batch_count = 100;         // certificates read in one go at the start
+inline constexpr unsigned acme_blocking_threads_count = 4;
+inline constexpr unsigned acme_quick_tries_count = 12;         // after a fault of the issuer, before it gets rest
+inline constexpr unsigned acme_orders_per_3h_count = 280;      // Let's Encrypt: 300
+inline constexpr unsigned acme_failed_validations_per_hour_count = 4;   // of a name; Let's Encrypt: 5
+inline constexpr unsigned acme_same_certificate_per_week_count = 4;     // Let's Encrypt: 5
+inline constexpr int64_t acme_retry_after_max_s = 7 * 86'400;
+inline constexpr int64_t acme_alert_every_s = 12 * 3600;
+inline constexpr size_t acme_last_error_bytes = 4096;
+inline constexpr size_t acme_token_bytes = 256;
+inline constexpr int64_t acme_challenge_kept_s = 86'400;       // before what a process that died left is removed
+inline constexpr uint32_t dns_hook_ms = 60'000;
+inline constexpr size_t dns_hook_output_bytes = 4096;
+inline constexpr uint32_t dns_query_ms = 2'000;
+inline constexpr uint32_t dns_poll_ms = 2'000;
+inline constexpr size_t dns_servers_count = 16;
+inline constexpr size_t ocsp_response_bytes = 64 * 1024;
+
 // --- Lintel's own messages
 inline constexpr unsigned log_lines_count = 100;  // of a kind that clients can cause, per worker and window
 inline constexpr uint32_t log_window_ms = 60'000;
