@@ -107,7 +107,8 @@ tls::CertificatePtr CertificateStore::load(const std::string& name, const Names&
     auto bundle = storage_.load("certificates/" + issuer + "/" + name);
     if (!bundle) {
       damaged |= bundle.error().code == ErrorCode::certificate_invalid;
-      if (bundle.error().code != ErrorCode::not_found) log::error("certificate of {}: {}", name, bundle.error().message);
+      if (bundle.error().code != ErrorCode::not_found)
+        log::error("certificate of {}: {}", name, bundle.error().message);
       continue;
     }
     std::string& key = (*bundle)["key.pem"];
@@ -170,8 +171,7 @@ void CertificateStore::changed(const std::string& name) {
   by_name_.erase(known);
 }
 
-void CertificateStore::staple(const std::string& name, std::string serial, std::string response,
-                              int64_t until_unix_s) {
+void CertificateStore::staple(const std::string& name, std::string serial, std::string response, int64_t until_unix_s) {
   const std::lock_guard lock(mutex_);
   staples_[name] = {std::move(serial), std::move(response), until_unix_s};
   const auto known = by_name_.find(name);

@@ -1,5 +1,5 @@
-// The challenges that wait for an issuer's look (http-01, tls-alpn-01), as the listeners find them: in memory, and in the
-// Storage under challenges/, so that another process or machine that shares it answers too.
+// The challenges that wait for an issuer's look (http-01, tls-alpn-01), as the listeners find them: in memory, and in
+// the Storage under challenges/, so that another process or machine that shares it answers too.
 #pragma once
 
 #include <atomic>

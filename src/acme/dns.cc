@@ -61,8 +61,8 @@ net::UniqueFd connect_to(const SocketAddress& server, int kind) {
 
 bool transfer(int fd, unsigned char* octets, size_t size, bool sending, int64_t until_ms) {
   for (size_t done = 0; done < size;) {
-    const ssize_t count = sending ? ::send(fd, octets + done, size - done, MSG_NOSIGNAL)
-                                  : ::recv(fd, octets + done, size - done, 0);
+    const ssize_t count =
+        sending ? ::send(fd, octets + done, size - done, MSG_NOSIGNAL) : ::recv(fd, octets + done, size - done, 0);
     if (count > 0) {
       done += static_cast<size_t>(count);
     } else if (count == 0 || (errno != EAGAIN && errno != EINTR) ||
@@ -144,8 +144,8 @@ std::vector<std::string> name_servers_of(const std::string& zone) {
   answer.resize(std::min(static_cast<size_t>(size), answer.size()));
   each_record(answer, ns_t_ns, [&](const ns_msg& message, const ns_rr& record) {
     std::array<char, NS_MAXDNAME> name{};
-    if (::ns_name_uncompress(ns_msg_base(message), ns_msg_end(message), ns_rr_rdata(record), name.data(),
-                             name.size()) > 0) {
+    if (::ns_name_uncompress(ns_msg_base(message), ns_msg_end(message), ns_rr_rdata(record), name.data(), name.size()) >
+        0) {
       names.emplace_back(name.data());
     }
   });
@@ -168,9 +168,9 @@ Outcome<SocketAddress> parse_dns_server(std::string_view text) {
       return SocketAddress::of(*ip, port);
     }
   }
-  return fail(ErrorCode::config_invalid,
-              fmt::format("\"{}\" is no name server; write an address like 192.0.2.1 or 192.0.2.1:5353",
-                          log::escape(text)));
+  return fail(
+      ErrorCode::config_invalid,
+      fmt::format("\"{}\" is no name server; write an address like 192.0.2.1 or 192.0.2.1:5353", log::escape(text)));
 }
 
 Outcome<std::vector<std::string>> txt_records(const std::string& name, const SocketAddress& server) {
@@ -179,8 +179,8 @@ Outcome<std::vector<std::string>> txt_records(const std::string& name, const Soc
   const Octets answer = ask(server, query);
   if (answer.empty()) return fail(ErrorCode::upstream_timeout, "the name server " + server.text() + " does not answer");
   std::vector<std::string> values;
-  const bool fine = each_record(answer, ns_t_txt,
-                                [&](const ns_msg&, const ns_rr& record) { values.push_back(txt_of(record)); });
+  const bool fine =
+      each_record(answer, ns_t_txt, [&](const ns_msg&, const ns_rr& record) { values.push_back(txt_of(record)); });
   if (!fine) return fail(ErrorCode::upstream_malformed, "the name server " + server.text() + " answers with garbage");
   return values;
 }

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -150,10 +150,12 @@ Outcome<void> run_dns_hook(const DnsHook& hook, std::string_view action, const s
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   const std::string what = fmt::format("the DNS hook {} {} {}", log::escape(hook.command.front()), action, record);
-  if (!in_time) return fail(ErrorCode::acme_challenge_failed, fmt::format("{} took longer than {} s", what, timeout_ms / 1000));
+  if (!in_time)
+    return fail(ErrorCode::acme_challenge_failed, fmt::format("{} took longer than {} s", what, timeout_ms / 1000));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  const std::string how = WIFSIGNALED(status)         ? fmt::format("was ended by signal {}", WTERMSIG(status))
-                          : WEXITSTATUS(status) == 127 ? std::string("could not be started (is it there and executable?)")
+  const std::string how = WIFSIGNALED(status) ? fmt::format("was ended by signal {}", WTERMSIG(status))
+                          : WEXITSTATUS(status) == 127
+                              ? std::string("could not be started (is it there and executable?)")
                           : WEXITSTATUS(status) == 126 ? std::string("could not be started as its user")
                                                        : fmt::format("ended with {}", WEXITSTATUS(status));
   return fail(ErrorCode::acme_challenge_failed, fmt::format("{} {}: {}", what, how, last_line(output)));

@@ -32,7 +32,8 @@ constexpr std::string_view previous_text = ".previous-";
 using net::UniqueFd;
 
 std::unexpected<Error> cannot(std::string_view action, const std::string& path, int number) {
-  return fail(file_error_code(number), fmt::format("cannot {} {}: {}", action, log::escape(path), std::strerror(number)));
+  return fail(file_error_code(number),
+              fmt::format("cannot {} {}: {}", action, log::escape(path), std::strerror(number)));
 }
 
 struct DirCloser {
@@ -297,7 +298,8 @@ Outcome<void> FolderStorage::store(const std::string& key, const Bundle& bundle)
 
 // After it `beside` is what was at `target`, or nothing.
 Outcome<void> FolderStorage::swap_in(const std::string& beside, const std::string& target) {
-  const std::string previous = parent_of(target) + "/" + std::string(previous_text) + target.substr(target.rfind('/') + 1);
+  const std::string previous =
+      parent_of(target) + "/" + std::string(previous_text) + target.substr(target.rfind('/') + 1);
   for (unsigned tries = 0; tries < 3; ++tries) {
     step("swap");
     bool exchange = options_.can_exchange;
@@ -325,7 +327,8 @@ Outcome<void> FolderStorage::swap_in(const std::string& beside, const std::strin
 
 // Puts back what a crash in swap_in() has left aside.
 bool FolderStorage::recover(const std::string& target) const {
-  const std::string previous = parent_of(target) + "/" + std::string(previous_text) + target.substr(target.rfind('/') + 1);
+  const std::string previous =
+      parent_of(target) + "/" + std::string(previous_text) + target.substr(target.rfind('/') + 1);
   struct stat facts{};
   if (::stat(previous.c_str(), &facts) != 0) return false;
   if (::renameat2(AT_FDCWD, previous.c_str(), AT_FDCWD, target.c_str(), RENAME_NOREPLACE) == 0) return true;
@@ -379,10 +382,10 @@ Outcome<Bundle> FolderStorage::load(const std::string& key) {
     if (damage.empty()) return bundle;
     const std::string aside = set_aside(path, facts.st_ino);
     if (aside.empty() && inode_of(path) != facts.st_ino) continue;
-    const std::string message =
-        aside.empty() ? fmt::format("{} is damaged: {}; it cannot be set aside: {}", log::escape(path), damage,
-                                    std::strerror(errno))
-                      : fmt::format("{} is damaged: {}; it is kept as {}", log::escape(path), damage, log::escape(aside));
+    const std::string message = aside.empty() ? fmt::format("{} is damaged: {}; it cannot be set aside: {}",
+                                                            log::escape(path), damage, std::strerror(errno))
+                                              : fmt::format("{} is damaged: {}; it is kept as {}", log::escape(path),
+                                                            damage, log::escape(aside));
     log::error("{}", message);
     return fail(ErrorCode::certificate_invalid, message);
   }

@@ -63,8 +63,8 @@ class FolderStorage final : public Storage {
   std::atomic<unsigned> counter_{0};
 };
 
-// What is wrong with a bundle that was stored under `key`, or "": JSON that does not parse, a certificate that does not,
-// a key that does not belong to it, a file missing.
+// What is wrong with a bundle that was stored under `key`, or "": JSON that does not parse, a certificate that does
+// not, a key that does not belong to it, a file missing.
 std::string damage_of(const std::string& key, const Bundle& bundle);
 
 }  // namespace lintel::acme

@@ -185,7 +185,8 @@ TEST(FolderStorage, KillNineAtRandomMomentsNeverLosesABundle) {
     const auto loaded = storage->load(key);
     ASSERT_TRUE(loaded) << loaded.error().message;
     EXPECT_TRUE(*loaded == first || *loaded == second);
-    EXPECT_TRUE(!std::filesystem::exists(folder.path() + "/.new") || std::filesystem::is_empty(folder.path() + "/.new"));
+    EXPECT_TRUE(!std::filesystem::exists(folder.path() + "/.new") ||
+                std::filesystem::is_empty(folder.path() + "/.new"));
   }
 }
 

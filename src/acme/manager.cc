@@ -223,8 +223,8 @@ void Manager::adopt(Entry& entry, std::string issuer, int64_t not_before, int64_
 
 int64_t Manager::renewal(const Entry& entry) const {
   const bool named = entry.record.ari_moment_unix_s != 0 && entry.record.certificate_id == entry.certificate_id;
-  const int64_t moment = named ? entry.record.ari_moment_unix_s
-                               : renewal_time(entry.not_before_s, entry.not_after_s, entry.name);
+  const int64_t moment =
+      named ? entry.record.ari_moment_unix_s : renewal_time(entry.not_before_s, entry.not_after_s, entry.name);
   // Whatever the issuer wants, not in the last twentieth.
   return std::min(moment, entry.not_after_s - (entry.not_after_s - entry.not_before_s) / 20);
 }
@@ -290,8 +290,8 @@ net::Task<bool> Manager::permitted(std::string name) {
 net::Task<void> Manager::consider(std::string name) {
   const bool yes = co_await permitted(name);
   considered_.erase(name);
-  const auto on_demand = static_cast<size_t>(
-      std::ranges::count_if(entries_, [](const auto& one) { return one.second->on_demand; }));
+  const auto on_demand =
+      static_cast<size_t>(std::ranges::count_if(entries_, [](const auto& one) { return one.second->on_demand; }));
   if (yes && on_demand < limits::acme_on_demand_names_count && !entries_.contains(name)) {
     log::info("a certificate for {} was asked for and is permitted", name);
     add(name, true);

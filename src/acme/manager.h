@@ -1,6 +1,6 @@
-// Keeps a certificate for every wanted name: obtains what is missing, renews before the end, tries again after failures.
-// One flow decides what is due; each order is a flow of its own, limits::acme_parallel_orders_count at once. Everything
-// lives on one reactor; want(), apply() and the rest are called on its thread.
+// Keeps a certificate for every wanted name: obtains what is missing, renews before the end, tries again after
+// failures. One flow decides what is due; each order is a flow of its own, limits::acme_parallel_orders_count at once.
+// Everything lives on one reactor; want(), apply() and the rest are called on its thread.
 //
 // One certificate per name. A name that a wanted wildcard covers has none of its own.
 #pragma once
@@ -32,10 +32,10 @@ namespace lintel::acme {
 std::vector<std::string> certificate_names(const std::vector<std::string>& hosts);
 
 struct ManagerSettings {
-  std::vector<std::string> names;        // of certificate_names()
-  std::vector<IssuerSettings> issuers;   // in the order in which they are tried
+  std::vector<std::string> names;       // of certificate_names()
+  std::vector<IssuerSettings> issuers;  // in the order in which they are tried
   std::vector<ChallengeType> challenges;
-  bool on_demand = false;                // names may be added by want()
+  bool on_demand = false;                    // names may be added by want()
   std::vector<std::string> on_demand_allow;  // "example.com", "*.example.com" (any depth)
   // Asked for what the list does not allow; empty: refused.
   std::function<net::Task<bool>(std::string name)> on_demand_ask;
@@ -108,6 +108,7 @@ class Manager {
   net::Task<void> order(EntryPtr entry);
   net::Task<bool> order_at(EntryPtr entry, Attempt& attempt);
   net::Task<bool> keep(EntryPtr entry, Attempt& attempt, Issued issued);
+  void note_failure(Entry& entry, const Attempt& attempt);
   net::Task<void> fail_round(EntryPtr entry, Attempt& attempt);
   net::Task<void> save(EntryPtr entry);
   net::Task<void> consider(std::string name);
@@ -130,7 +131,7 @@ class Manager {
   std::shared_ptr<const ManagerSettings> settings_;
   std::unordered_map<std::string, EntryPtr> entries_;
   std::map<std::string, std::shared_ptr<Issuer>> issuers_;
-  std::map<std::string, Usage> usage_;  // by the issuer's name
+  std::map<std::string, Usage> usage_;               // by the issuer's name
   std::unordered_map<std::string, TimeMs> refused_;  // on demand
   std::unordered_set<std::string> considered_;       // being asked about
   size_t running_ = 0;

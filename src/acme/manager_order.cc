@@ -104,10 +104,9 @@ net::Task<void> Manager::save_usage(std::string issuer) {
 
 net::Task<void> Manager::save(EntryPtr entry) {
   const Bundle bundle = {{"status.json", entry->record.to_json()}};
-  auto stored =
-      co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage, name = entry->name, bundle] {
-        return storage.store("status/" + name, bundle);
-      });
+  auto stored = co_await run_blocking(
+      parts_.reactor, parts_.blocking,
+      [&storage = parts_.storage, name = entry->name, bundle] { return storage.store("status/" + name, bundle); });
   if (stored && !*stored) log::warn("{}", stored->error().message);
 }
 
@@ -118,7 +117,8 @@ std::vector<ChallengeType> Manager::challenge_types(const Entry& entry) const {
   for (const ChallengeType type : settings_->challenges) {
     if (parts_.solver.can_solve(type, host, wildcard)) types.push_back(type);
   }
-  const auto worked = std::ranges::find_if(types, [&](ChallengeType type) { return text_of(type) == entry.record.challenge; });
+  const auto worked =
+      std::ranges::find_if(types, [&](ChallengeType type) { return text_of(type) == entry.record.challenge; });
   if (worked != types.end()) std::rotate(types.begin(), worked, worked + 1);
   return types;
 }
@@ -178,8 +178,8 @@ net::Task<bool> Manager::may_order(EntryPtr entry) {
       co_return false;
     }
   }
-  auto probed = co_await run_blocking(parts_.reactor, parts_.blocking,
-                                      [&storage = parts_.storage] { return storage.probe(); });
+  auto probed =
+      co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage] { return storage.probe(); });
   if (probed && *probed) co_return true;
   const std::string why = probed ? probed->error().message : "too many calls wait";
   log::error("no certificate is ordered for {}: it could not be kept: {}", entry->name, why);
@@ -247,11 +247,11 @@ net::Task<bool> Manager::order_at(EntryPtr entry, Attempt& attempt) {
     co_return false;
   }
   const uint32_t bound_ms = limits::acme_order_ms + attempt.settings->challenge_wait_ms;
-  for (size_t tries = 0; tries < types.size();) {
+  for (;;) {
     const bool staging = entry->record.staging && is_letsencrypt(settings);
     const auto issuer = issuer_for(settings, entry->name, staging);
     const bool renews = !staging && entry->issuer == settings.name;
-    log::info("certificate of {}: ordered at {} ({})", entry->name, issuer->settings().name, text_of(types.front()));
+    log::info("certificate of {}: ordered at {}", entry->name, issuer->settings().name);
     if (!staging) usage_[settings.name].record.orders.push_back(now_s());
     attempt.counts = true;
     auto issued = co_await issuer->obtain({entry->name}, types, renews ? entry->certificate_id : std::string(),
@@ -263,34 +263,33 @@ net::Task<bool> Manager::order_at(EntryPtr entry, Attempt& attempt) {
       entry->record.staging = false;
       continue;
     }
+    bool kept = false;
     if (issued) {
       usage.faults = usage.limited = 0;
-      const bool kept = co_await keep(entry, attempt, std::move(*issued));
-      co_await save_usage(settings.name);
-      if (kept) co_return true;
-      usage.faults++;
-      co_return false;
+      kept = co_await keep(entry, attempt, std::move(*issued));
+    } else {
+      attempt.problem = std::move(issued.error());
     }
-    attempt.problem = std::move(issued.error());
-    const FailureKind kind = kind_of(attempt.problem);
-    usage.faults = kind == FailureKind::transient ? usage.faults + 1 : 0;
-    usage.limited = kind == FailureKind::limited ? usage.limited + 1 : 0;
-    if (usage.faults >= faults_before_pause_count) usage.record.paused_until_unix_s = now_s() + pause_s;
-    if (usage.limited >= faults_before_pause_count) {
-      const int64_t asked = std::max<int64_t>(attempt.problem.retry_after_ms / 1000, pause_s);
-      usage.record.paused_until_unix_s = now_s() + std::min(asked, limited_pause_s);
-    }
+    if (!kept) note_failure(*entry, attempt);
     co_await save_usage(settings.name);
-    if (kind != FailureKind::validation) co_return false;
-    entry->record.failed_validations.push_back(now_s());
-    if (is_letsencrypt(settings)) entry->record.staging = true;
-    if (++tries < types.size()) {
-      log::warn("certificate of {}: {} at {}: {}; the next challenge is tried", entry->name, text_of(types.front()),
-                settings.name, log::escape(attempt.problem.message));
-      std::ranges::rotate(types, types.begin() + 1);
-    }
+    co_return kept;
   }
-  co_return false;
+}
+
+void Manager::note_failure(Entry& entry, const Attempt& attempt) {
+  Usage& usage = usage_[attempt.issuer->name];
+  const FailureKind kind = kind_of(attempt.problem);
+  usage.faults = kind == FailureKind::transient ? usage.faults + 1 : 0;
+  usage.limited = kind == FailureKind::limited ? usage.limited + 1 : 0;
+  // It has trouble, or enough of us: not every name has to find that out.
+  if (usage.faults >= faults_before_pause_count) usage.record.paused_until_unix_s = now_s() + pause_s;
+  if (usage.limited >= faults_before_pause_count) {
+    const int64_t asked = std::max<int64_t>(attempt.problem.retry_after_ms / 1000, pause_s);
+    usage.record.paused_until_unix_s = now_s() + std::min(asked, limited_pause_s);
+  }
+  if (kind != FailureKind::validation) return;
+  entry.record.failed_validations.push_back(now_s());
+  entry.record.staging = is_letsencrypt(*attempt.issuer);
 }
 
 // Checks what the issuer sent and stores it. A full disk is no reason to lose it: tried until it fits.
@@ -358,10 +357,10 @@ net::Task<void> Manager::fail_round(EntryPtr entry, Attempt& attempt) {
   record.last_error = log::escape(message);
   record.last_error_code = facts(attempt.problem.code).name;
   const bool slow = kind_of(attempt.problem) == FailureKind::permanent || record.failures > 3;
-  log::write(slow ? LogLevel::error : LogLevel::warn,
-             fmt::format("certificate of {}: {} failed ({}. time): {}; next try {}", entry->name,
-                         attempt.problem_issuer, record.failures, record.last_error,
-                         text_of_time(record.next_try_unix_s)));
+  log::write(
+      slow ? LogLevel::error : LogLevel::warn,
+      fmt::format("certificate of {}: {} failed ({}. time): {}; next try {}", entry->name, attempt.problem_issuer,
+                  record.failures, record.last_error, text_of_time(record.next_try_unix_s)));
   co_await save(entry);
 }
 

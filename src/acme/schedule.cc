@@ -46,11 +46,11 @@ void take(const json& from, const char* key, T& to) {
 }  // namespace
 
 FailureKind kind_of(const Problem& problem) {
-  static constexpr std::array<std::string_view, 7> validation = {"unauthorized", "connection", "dns",   "caa",
-                                                                 "incorrectResponse", "tls",   "orderNotReady"};
+  static constexpr std::array<std::string_view, 7> validation = {
+      "unauthorized", "connection", "dns", "caa", "incorrectResponse", "tls", "orderNotReady"};
   static constexpr std::array<std::string_view, 8> permanent = {
-      "rejectedIdentifier",      "unsupportedIdentifier", "externalAccountRequired", "userActionRequired",
-      "unsupportedContact",      "invalidContact",        "invalidProfile",          "agreementRequired"};
+      "rejectedIdentifier", "unsupportedIdentifier", "externalAccountRequired", "userActionRequired",
+      "unsupportedContact", "invalidContact",        "invalidProfile",          "agreementRequired"};
   if (problem.retry_after_ms >= 0 || problem.acme_type == "rateLimited" ||
       problem.code == ErrorCode::acme_rate_limited) {
     return FailureKind::limited;
@@ -74,14 +74,16 @@ int64_t renewal_time(int64_t not_before_s, int64_t not_after_s, const std::strin
   const int64_t lifetime = std::max<int64_t>(not_after_s - not_before_s, 0);
   const int64_t fraction = lifetime < 10 * day_s ? lifetime / 2 : lifetime / 3 * 2;
   const int64_t spread = lifetime / 50;
-  const int64_t earlier = spread > 0 ? static_cast<int64_t>(std::hash<std::string>{}(name) % static_cast<size_t>(spread)) : 0;
+  const int64_t earlier =
+      spread > 0 ? static_cast<int64_t>(std::hash<std::string>{}(name) % static_cast<size_t>(spread)) : 0;
   return not_before_s + fraction - earlier;
 }
 
 int64_t retry_delay_s(const Problem& problem, unsigned failures, double random) {
   static constexpr std::array<int64_t, 5> quick = {2, 5, 10, 20, 25};
   static constexpr std::array<int64_t, 4> slow = {60, 600, 6000, day_s};
-  static constexpr std::array<int64_t, 4> outage = {60, 300, 900, hour_s};  // nothing was refused: no need to rest a day
+  static constexpr std::array<int64_t, 4> outage = {60, 300, 900,
+                                                    hour_s};  // nothing was refused: no need to rest a day
   const FailureKind kind = kind_of(problem);
   if (problem.retry_after_ms >= 0) {
     return std::min((problem.retry_after_ms + 999) / 1000, limits::acme_retry_after_max_s);

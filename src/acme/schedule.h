@@ -26,8 +26,8 @@ FailureKind kind_of(const Problem& problem);
 int64_t renewal_time(int64_t not_before_s, int64_t not_after_s, const std::string& name);
 
 // Seconds until the next try after `failures` rounds in a row (1 = the first), the last of which ended so. `random` in
-// [0, 1). Transient: 2, 5, 10, 20, 25, 25, ... for limits::acme_quick_tries_count rounds, then up to an hour. Others: 1,
-// 10, 100 minutes, then a day; permanent: a day. Retry-After is kept to the second.
+// [0, 1). Transient: 2, 5, 10, 20, 25, 25, ... for limits::acme_quick_tries_count rounds, then up to an hour. Others:
+// 1, 10, 100 minutes, then a day; permanent: a day. Retry-After is kept to the second.
 int64_t retry_delay_s(const Problem& problem, unsigned failures, double random);
 
 // A moment within [start, end], at which the issuer wants the certificate renewed (RFC 9773 §4.2).

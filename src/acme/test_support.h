@@ -40,7 +40,8 @@ struct PemPair {
 // Self-signed, valid from `from_s` on for `seconds` (both relative to `now`).
 inline PemPair make_pem(const std::vector<std::string>& names, int64_t now, int64_t from_s, int64_t seconds) {
   const tls::KeyPtr key = tls::generate_key(false);
-  const tls::X509Ptr leaf = tls::make_leaf(names, {now + from_s, now + from_s + seconds}, key.get(), nullptr, key.get());
+  const tls::X509Ptr leaf =
+      tls::make_leaf(names, {now + from_s, now + from_s + seconds}, key.get(), nullptr, key.get());
   return {tls::to_pem(leaf.get()), tls::to_pem(key.get())};
 }
 

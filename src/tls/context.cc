@@ -69,9 +69,10 @@ const ChallengeOf* challenge_of(const SSL* ssl) {
 
 // Does the client offer "acme-tls/1" and nothing else (RFC 8737 §3)?
 bool offers_acme_only(SSL* ssl) {
-  static constexpr std::string_view offer("\x00\x0b\x0a"
-                                          "acme-tls/1",
-                                          13);
+  static constexpr std::string_view offer(
+      "\x00\x0b\x0a"
+      "acme-tls/1",
+      13);
   const unsigned char* data = nullptr;
   size_t size = 0;
   return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&

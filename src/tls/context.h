@@ -26,8 +26,8 @@ struct Certificate {
   int64_t not_after_unix_s = 0;
   int64_t not_before_unix_s = 0;
   bool self_signed = false;
-  std::string ocsp_response;       // DER, stapled for clients that ask (RFC 6066 §8); empty: none
-  int64_t ocsp_until_unix_s = 0;   // its nextUpdate
+  std::string ocsp_response;      // DER, stapled for clients that ask (RFC 6066 §8); empty: none
+  int64_t ocsp_until_unix_s = 0;  // its nextUpdate
   Certificate() = default;
   Certificate(const Certificate&) = delete;
   Certificate& operator=(const Certificate&) = delete;
