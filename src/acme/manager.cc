@@ -156,8 +156,8 @@ net::Task<void> Manager::add_on_demand_names() {
   if (!settings_->on_demand) co_return;
   for (const IssuerSettings& issuer : settings_->issuers) {
     const std::string prefix = "certificates/" + issuer.name;
-    auto listed = co_await run_blocking(parts_.reactor, parts_.blocking,
-                                        [&storage = parts_.storage, prefix] { return storage.list(prefix); });
+    auto list = [&storage = parts_.storage, prefix] { return storage.list(prefix); };
+    auto listed = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(list));
     if (!listed || !*listed) continue;
     for (const std::string& key : **listed) {
       const std::string name = key.substr(prefix.size() + 1);
@@ -198,9 +198,8 @@ Found look_up(Storage& storage, const std::string& name, const std::vector<std::
 net::Task<void> Manager::refresh(EntryPtr entry) {
   std::vector<std::string> issuers;
   for (const IssuerSettings& issuer : settings_->issuers) issuers.push_back(issuer.name);
-  auto found = co_await run_blocking(
-      parts_.reactor, parts_.blocking,
-      [&storage = parts_.storage, name = entry->name, issuers] { return look_up(storage, name, issuers); });
+  auto look = [&storage = parts_.storage, name = entry->name, issuers] { return look_up(storage, name, issuers); };
+  auto found = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(look));
   if (!found) co_return;  // too much at once: stays unknown, and run() comes back to it
   if (found->record) {
     entry->record = std::move(*found->record);

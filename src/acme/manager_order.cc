@@ -84,9 +84,8 @@ std::shared_ptr<Issuer> Manager::issuer_for(const IssuerSettings& settings, cons
 
 net::Task<void> Manager::load_usage(std::string issuer) {
   if (usage_[issuer].loaded) co_return;
-  auto bundle = co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage, issuer] {
-    return storage.load("issuers/" + issuer);
-  });
+  auto load = [&storage = parts_.storage, issuer] { return storage.load("issuers/" + issuer); };
+  auto bundle = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(load));
   Usage& usage = usage_[issuer];
   if (usage.loaded) co_return;
   usage.loaded = true;
@@ -96,17 +95,17 @@ net::Task<void> Manager::load_usage(std::string issuer) {
 
 net::Task<void> Manager::save_usage(std::string issuer) {
   const Bundle bundle = {{"usage.json", usage_[issuer].record.to_json()}};
-  auto stored = co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage, issuer, bundle] {
-    return storage.store("issuers/" + issuer, bundle);
-  });
+  auto store = [&storage = parts_.storage, issuer, bundle] { return storage.store("issuers/" + issuer, bundle); };
+  auto stored = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(store));
   if (stored && !*stored) log::warn("{}", stored->error().message);
 }
 
 net::Task<void> Manager::save(EntryPtr entry) {
   const Bundle bundle = {{"status.json", entry->record.to_json()}};
-  auto stored = co_await run_blocking(
-      parts_.reactor, parts_.blocking,
-      [&storage = parts_.storage, name = entry->name, bundle] { return storage.store("status/" + name, bundle); });
+  auto store = [&storage = parts_.storage, name = entry->name, bundle] {
+    return storage.store("status/" + name, bundle);
+  };
+  auto stored = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(store));
   if (stored && !*stored) log::warn("{}", stored->error().message);
 }
 
@@ -178,8 +177,8 @@ net::Task<bool> Manager::may_order(EntryPtr entry) {
       co_return false;
     }
   }
-  auto probed =
-      co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage] { return storage.probe(); });
+  auto probe = [&storage = parts_.storage] { return storage.probe(); };
+  auto probed = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(probe));
   if (probed && *probed) co_return true;
   const std::string why = probed ? probed->error().message : "too many calls wait";
   log::error("no certificate is ordered for {}: it could not be kept: {}", entry->name, why);
@@ -192,8 +191,8 @@ net::Task<bool> Manager::may_order(EntryPtr entry) {
 
 net::Task<void> Manager::order(EntryPtr entry) {
   const std::string key = "certificates/" + entry->name;
-  auto lock = co_await run_blocking(parts_.reactor, parts_.blocking,
-                                    [&storage = parts_.storage, key] { return storage.try_lock(key); });
+  auto take = [&storage = parts_.storage, key] { return storage.try_lock(key); };
+  auto lock = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(take));
   if (lock && *lock && **lock == nullptr) {
     entry->locked_until_s = now_s() + limits::acme_lock_retry_ms / 1000;
     co_await refresh(entry);
@@ -254,8 +253,10 @@ net::Task<bool> Manager::order_at(EntryPtr entry, Attempt& attempt) {
     log::info("certificate of {}: ordered at {}", entry->name, issuer->settings().name);
     if (!staging) usage_[settings.name].record.orders.push_back(now_s());
     attempt.counts = true;
-    auto issued = co_await issuer->obtain({entry->name}, types, renews ? entry->certificate_id : std::string(),
-                                          attempt.noting, parts_.reactor.now_ms() + bound_ms);
+    const std::vector<std::string> names{entry->name};
+    const std::string replaces = renews ? entry->certificate_id : std::string();
+    const TimeMs until = parts_.reactor.now_ms() + bound_ms;
+    auto issued = co_await issuer->obtain(names, types, replaces, attempt.noting, until);
     Usage& usage = usage_[settings.name];
     if (issued && staging) {
       log::info("certificate of {}: the test at {} went well; now at {}", entry->name, issuer->settings().name,
@@ -309,9 +310,8 @@ net::Task<bool> Manager::keep(EntryPtr entry, Attempt& attempt, Issued issued) {
   const std::string key = "certificates/" + settings.name + "/" + entry->name;
   net::Signal pause(parts_.reactor);
   for (;;) {
-    auto stored = co_await run_blocking(parts_.reactor, parts_.blocking, [&storage = parts_.storage, key, bundle] {
-      return storage.store(key, bundle);
-    });
+    auto store = [&storage = parts_.storage, key, bundle] { return storage.store(key, bundle); };
+    auto stored = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(store));
     if (stored && *stored) break;
     log::error("certificate of {} was issued and cannot be kept yet: {}", entry->name,
                stored ? stored->error().message : "too many calls wait");
@@ -349,8 +349,8 @@ net::Task<void> Manager::fail_round(EntryPtr entry, Attempt& attempt) {
   record.next_try_unix_s = now_s() + std::max<int64_t>(delay_s, 1);
   std::string message = attempt.problem.message;
   if (parts_.preflight && kind_of(attempt.problem) == FailureKind::validation) {
-    auto seen = co_await run_blocking(parts_.reactor, parts_.blocking,
-                                      [preflight = parts_.preflight, name = entry->name] { return preflight(name); });
+    auto see = [preflight = parts_.preflight, name = entry->name] { return preflight(name); };
+    auto seen = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(see));
     if (seen && !seen->empty()) message += "; on this machine: " + *seen;
   }
   if (message.size() > limits::acme_last_error_bytes) message.resize(limits::acme_last_error_bytes);
@@ -376,8 +376,8 @@ net::Task<Outcome<void>> Manager::revoke(std::string name) {
     co_return fail(ErrorCode::config_invalid, "the issuer " + entry->issuer + " is not in the configuration");
   }
   const std::string key = "certificates/" + entry->issuer + "/" + name;
-  auto bundle = co_await run_blocking(parts_.reactor, parts_.blocking,
-                                      [&storage = parts_.storage, key] { return storage.load(key); });
+  auto load = [&storage = parts_.storage, key] { return storage.load(key); };
+  auto bundle = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(load));
   if (!bundle || !*bundle) co_return fail(ErrorCode::io_error, "cannot read the certificate of " + name);
   const auto issuer = issuer_for(*own, name, false);
   auto revoked = co_await issuer->revoke((*bundle)->at("cert.pem"), parts_.reactor.now_ms() + limits::acme_call_ms);

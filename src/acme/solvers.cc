@@ -54,8 +54,8 @@ bool Solvers::can_solve(ChallengeType type, const std::string& host, bool wildca
 net::Task<Outcome<void>> Solvers::present(Challenge challenge) {
   shown_.push_back({challenge, settings_.dns_hook});
   if (challenge.type == ChallengeType::dns_01) co_return co_await show_record(std::move(challenge));
-  auto done = co_await run_blocking(reactor_, blocking_,
-                                    [&challenges = challenges_, challenge] { return challenges.add(challenge); });
+  auto show = [&challenges = challenges_, challenge] { return challenges.add(challenge); };
+  auto done = co_await run_blocking(reactor_, blocking_, std::move(show));
   if (!done) co_return fail(ErrorCode::overloaded, "too many calls wait to make a challenge ready");
   co_return std::move(*done);
 }
@@ -64,13 +64,14 @@ net::Task<Outcome<void>> Solvers::present(Challenge challenge) {
 net::Task<Outcome<void>> Solvers::show_record(Challenge challenge) {
   const Settings settings = settings_;
   const std::string record = record_of(challenge);
-  auto added = co_await run_blocking(reactor_, blocking_, [hook = settings.dns_hook, record, challenge] {
+  auto add_record = [hook = settings.dns_hook, record, challenge] {
     return run_dns_hook(hook, "add", record, challenge.dns_value);
-  });
+  };
+  auto added = co_await run_blocking(reactor_, blocking_, std::move(add_record));
   if (!added) co_return fail(ErrorCode::overloaded, "too many calls wait to make a challenge ready");
   if (!*added || settings.dns_wait_ms == 0) co_return std::move(*added);
-  auto servers = co_await run_blocking(
-      reactor_, blocking_, [record, texts = settings.dns_servers] { return servers_to_ask(record, texts); });
+  auto find_servers = [record, texts = settings.dns_servers] { return servers_to_ask(record, texts); };
+  auto servers = co_await run_blocking(reactor_, blocking_, std::move(find_servers));
   if (!servers) co_return fail(ErrorCode::overloaded, "too many calls wait to make a challenge ready");
   if (!*servers) co_return fail(ErrorCode::acme_challenge_failed, servers->error().message);
   std::vector<SocketAddress> missing = std::move(**servers);
@@ -78,10 +79,11 @@ net::Task<Outcome<void>> Solvers::show_record(Challenge challenge) {
   net::Signal pause(reactor_);
   for (;;) {
     using Seen = std::pair<std::string, std::vector<SocketAddress>>;
-    auto seen = co_await run_blocking(reactor_, blocking_, [record, challenge, missing]() mutable -> Seen {
+    auto see = [record, challenge, missing]() mutable -> Seen {
       std::string why = look_for_record(record, challenge.dns_value, missing);
       return {std::move(why), std::move(missing)};
-    });
+    };
+    auto seen = co_await run_blocking(reactor_, blocking_, std::move(see));
     if (seen) missing = std::move(seen->second);
     if (missing.empty()) co_return Outcome<void>{};
     if (reactor_.now_ms() + limits::dns_poll_ms > until) {
@@ -100,13 +102,14 @@ net::Task<void> Solvers::clean(Challenge challenge) {
   const DnsHook hook = shown->hook;
   shown_.erase(shown);
   // Not cancelled with its flow: the job owns all it needs.
-  auto removed = co_await run_blocking(reactor_, blocking_, [&challenges = challenges_, hook, challenge] {
+  auto take_away = [&challenges = challenges_, hook, challenge] {
     if (challenge.type == ChallengeType::dns_01)
       remove_record(hook, challenge);
     else
       challenges.remove(challenge);
     return true;
-  });
+  };
+  auto removed = co_await run_blocking(reactor_, blocking_, std::move(take_away));
   if (!removed) log::warn("a challenge of {} may be left behind: too many calls wait", challenge.host);
 }
 
