@@ -46,9 +46,16 @@ struct TrustDraft {
   std::map<std::string, std::vector<Where>, std::less<>> entries;
 };
 
+struct IssuerDraft {
+  AcmeIssuer issuer;
+  Where where;
+};
+
 struct Draft {
   Config config;
-  Seen server, timeouts;
+  Seen server, timeouts, acme;
+  std::vector<IssuerDraft> issuers;
+  IssuerDraft every_issuer;  // what [acme] says for all of them
   std::vector<ListenerDraft> listeners;
   std::vector<SiteDraft> sites;
   std::vector<TrustDraft> trust;
@@ -56,6 +63,7 @@ struct Draft {
 
 void read_server(Context& context, const toml::table& table, Draft& draft);
 void read_site(Context& context, const toml::table& table, Draft& draft);
+void read_acme(Context& context, const toml::table& table, Draft& draft);
 void read_trust(Context& context, const toml::table& table, Draft& draft);
 void read_route(Context& context, const toml::table& table, SiteDraft& site);
 // A site's or route's `to`: one endpoint or an array of them.
@@ -70,11 +78,15 @@ void validate(Report& report, Draft& draft, const Where& main);
 // Makes the trust rules, and looks at what they and the sites say together. Reports.
 void check_trust(Report& report, Draft& draft);
 
+// Completes the issuers, and looks at what they and the sites say together. Reports.
+void check_acme(Report& report, Draft& draft);
+
 // Appends each table's keys to `all`, in the order of the documentation.
 void add_server_keys(std::vector<KeyInfo>& all);
 void add_listener_keys(std::vector<KeyInfo>& all);
 void add_endpoint_keys(std::vector<KeyInfo>& all);
 void add_site_keys(std::vector<KeyInfo>& all);
+void add_acme_keys(std::vector<KeyInfo>& all);
 void add_trust_keys(std::vector<KeyInfo>& all);
 void add_route_keys(std::vector<KeyInfo>& all);
 

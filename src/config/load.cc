@@ -53,6 +53,12 @@ bool read_sites(Context& context, const toml::node& node, FileDraft& file) {
   return true;
 }
 
+bool read_acme_table(Context& context, const toml::node& node, FileDraft& file) {
+  const toml::table* table = read_table_node(context, node, "acme");
+  if (table != nullptr) read_acme(context, *table, file.draft);
+  return true;
+}
+
 bool read_trusts(Context& context, const toml::node& node, FileDraft& file) {
   if (!node.is_array()) {
     wrong_type(context, node, "trust", "an array of tables, each written as [[trust]]");
@@ -69,21 +75,12 @@ constexpr Key<FileDraft> top_keys[] = {
     {{"", "include", "array of strings", "[]", true}, read_include},
     {{"", "server", "table", "{}", true}, read_server_table},
     {{"", "site", "array of tables", "required", true}, read_sites},
-    {{"", "acme", "table", "{}", false}, nullptr},
+    {{"", "acme", "table", "{}", true}, read_acme_table},
     {{"", "trust", "array of tables", "[]", true}, read_trusts},
 };
 
 // Keys below the tables that are not available yet: refused with their table, listed for the documentation.
 constexpr KeyInfo later_keys[] = {
-    {"acme", "email", "string", "\"\"", false},
-    {"acme", "agree", "boolean", "false", false},
-    {"acme", "directory", "string or array of strings", "\"letsencrypt\"", false},
-    {"acme", "ca_file", "path", "\"\"", false},
-    {"acme", "challenges", "array of strings", "[\"tls-alpn-01\", \"http-01\"]", false},
-    {"acme", "dns_hook", "path", "\"\"", false},
-    {"acme", "eab", "table", "{}", false},
-    {"acme.eab", "kid", "string", "\"\"", false},
-    {"acme.eab", "hmac_file", "path", "\"\"", false},
     {"site.health", "path", "string", "\"/\"", false},
     {"site.health", "every", "duration", "\"5s\"", false},
     {"site.health", "fall", "integer", "3", false},
@@ -311,6 +308,7 @@ const std::vector<KeyInfo>& known_keys() {
     add_site_keys(keys);
     add_route_keys(keys);
     add_trust_keys(keys);
+    add_acme_keys(keys);
     for (const KeyInfo& key : later_keys) keys.push_back(key);
     return keys;
   }();

@@ -138,6 +138,11 @@ bool read_maintenance(Context& context, const toml::node& node, SiteDraft& draft
   return true;
 }
 
+bool read_on_demand(Context& context, const toml::node& node, SiteDraft& draft) {
+  draft.site.on_demand = read_bool(context, node, "on_demand").value_or(false);
+  return true;
+}
+
 bool read_routes(Context& context, const toml::node& node, SiteDraft& draft) {
   if (!node.is_array()) {
     wrong_type(context, node, "route", "an array of tables, each written as [[site.route]]");
@@ -167,6 +172,7 @@ constexpr Key<SiteDraft> site_keys[] = {
     {{"site", "emit", "array of strings", "[\"x-forwarded\"]", true}, read_emit},
     {{"site", "client_certificates", "table", "{}", false}, nullptr},
     {{"site", "limits", "table", "{}", true}, read_limits},
+    {{"site", "on_demand", "boolean", "false", true}, read_on_demand},
     {{"site", "maintenance", "boolean", "false", true}, read_maintenance},
     {{"site", "route", "array of tables", "[]", true}, read_routes},
 };

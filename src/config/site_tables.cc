@@ -263,7 +263,7 @@ bool read_certificate(Context& context, const toml::node& node, SiteDraft& draft
     draft.site.certificate = CertificateKind::files;
     return true;
   }
-  constexpr std::string_view expected = "\"local\", \"self-signed\" or { file = ..., key = ... }";
+  constexpr std::string_view expected = "\"acme\", \"local\", \"self-signed\" or { file = ..., key = ... }";
   if (!node.is_string()) {
     wrong_type(context, node, "certificate", expected);
     return true;
@@ -275,8 +275,7 @@ bool read_certificate(Context& context, const toml::node& node, SiteDraft& draft
   } else if (text->value == "self-signed") {
     draft.site.certificate = CertificateKind::self_signed;
   } else if (text->value == "acme") {
-    context.report.error(
-        text->where, fmt::format("certificate \"acme\" is known, but not available in this version; use {}", expected));
+    draft.site.certificate = CertificateKind::acme;
   } else {
     context.report.error(text->where, fmt::format("certificate must be {}, not {}", expected, in_quotes(text->raw)));
   }

@@ -64,8 +64,7 @@ TEST(Certificate, files_must_be_there_and_readable) {
   EXPECT_THAT(certificate("{ file = \".\", key = \"a.key\" }"),
               ElementsAre("4:24 error: file \".\" is not a regular file"));
   EXPECT_THAT(certificate("{ file = \"a.pem\" }"), ElementsAre("4:15 error: certificate needs \"file\" and \"key\""));
-  EXPECT_THAT(certificate("\"acme\""), ElementsAre(HasSubstr("known, but not available in this version")));
-  EXPECT_THAT(certificate("\"other\""), ElementsAre(HasSubstr("certificate must be \"local\"")));
+  EXPECT_THAT(certificate("\"other\""), ElementsAre(HasSubstr("certificate must be \"acme\", \"local\"")));
   EXPECT_THAT(certificate("false"), ElementsAre(HasSubstr("not a boolean")));
 }
 

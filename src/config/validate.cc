@@ -119,7 +119,7 @@ void check_site(Report& report, const Draft& draft, const SiteDraft& site) {
       std::ranges::any_of(draft.listeners, [](const ListenerDraft& one) { return one.listener.tls; });
   if (has_https && !site.seen.contains("certificate")) {
     report.error(site.where,
-                 "this site needs a certificate, since there is an https listener: \"local\", "
+                 "this site needs a certificate, since there is an https listener: \"acme\", \"local\", "
                  "\"self-signed\" or { file = ..., key = ... }");
   }
   if (!site.seen.contains("to") && !site.site.maintenance) {
@@ -181,6 +181,7 @@ void validate(Report& report, Draft& draft, const Where& main) {
   check_hosts(report, draft);
   for (const SiteDraft& site : draft.sites) check_site(report, draft, site);
   check_trust(report, draft);
+  check_acme(report, draft);
   if (report.failed()) return;
   for (ListenerDraft& one : draft.listeners) draft.config.listeners.push_back(std::move(one.listener));
   for (SiteDraft& site : draft.sites) draft.config.sites.push_back(finished(std::move(site)));
