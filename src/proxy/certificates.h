@@ -26,6 +26,9 @@ class SiteCertificates final : public tls::CertificateSource {
                                                            tls::CertificateSource* acme,
                                                            const SiteCertificates* before);
   tls::CertificatePtr find(std::string_view sni) override;
+  tls::CertificatePtr find_challenge(std::string_view sni) override {
+    return acme_ != nullptr ? acme_->find_challenge(sni) : nullptr;
+  }
   // Looks whether the files have changed and loads them anew. A pair that does not load leaves the old one in use; the
   // log says so once per change. Any thread, one at a time.
   void reload_changed();

@@ -31,6 +31,10 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
 Exchange::~Exchange() = default;
 
 net::Task<void> Exchange::run() {
+  if (!connection_.facts.https && answered_challenge()) {
+    log();
+    co_return;
+  }
   Result<void> decided = identify();
   if (decided) decided = route();
   if (!decided) {

@@ -103,6 +103,8 @@ class Exchange {
   void report_location(std::string_view value, std::string_view repaired) const;
   std::string_view repaired_cookie(std::string_view value);
   void answer_page(ErrorCode code);
+  // True: the request was an ACME issuer's, and has its answer.
+  bool answered_challenge();
   void answer_redirect(uint16_t status, std::string_view location);
   void add_date(http::FieldList& fields);
   void send_own_answer(uint16_t status, http::FieldList& fields, std::string_view body);

@@ -205,6 +205,22 @@ void Exchange::answer_redirect(uint16_t status, std::string_view location) {
   send_own_answer(status, fields, {});
 }
 
+// RFC 8555 §8.3, before any rule about hosts and any redirect: the site may not be servable yet. What is not Lintel's own
+// challenge is a request like any other.
+bool Exchange::answered_challenge() {
+  static constexpr std::string_view prefix = "/.well-known/acme-challenge/";
+  if (!head_.target.starts_with(prefix)) return false;
+  if (head_.method_id != http::Method::get && head_.method_id != http::Method::head) return false;
+  const std::optional<std::string> body = worker_.acme_answer(head_.target.substr(prefix.size()));
+  if (!body) return false;
+  request_id_ = worker_.new_request_id(arena_);
+  FieldList fields;
+  fields.push(arena_, {"Content-Type", "application/octet-stream", FieldId::content_type});
+  fields.push(arena_, {"Cache-Control", "no-store", FieldId::other});
+  send_own_answer(200, fields, arena_.copy(*body));
+  return true;
+}
+
 // RFC 9110 §6.6.1: a recipient with a clock adds the Date that is missing.
 void Exchange::add_date(FieldList& fields) {
   char* date = arena_.chars(29);

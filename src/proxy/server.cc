@@ -70,6 +70,7 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   shared.observer = chosen.observer;
   shared.dev_advice = chosen.dev_advice;
   shared.force_http = chosen.force_http;
+  shared.acme_answer = chosen.acme_answer;
   shared.instance_id = new_instance_id();
   raise_descriptor_limit();
   ::signal(SIGPIPE, SIG_IGN);

@@ -31,6 +31,7 @@ struct ServerOptions {
   tls::CertificateSource* certificates = nullptr;
   // Of the sites with certificate = "acme". Outlives the server.
   tls::CertificateSource* acme = nullptr;
+  std::function<std::optional<std::string>(std::string_view token)> acme_answer;  // of http-01; thread-safe
   bool force_http = false;  // plain requests on a TLS port are served, not redirected
   std::vector<InheritedSocket> inherited;
   // Called when every port is bound and every key is read, before a thread exists: drops privileges.

@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -36,6 +37,8 @@ struct Shared {
   AppGate* gate = nullptr;             // dev only
   AnswerObserver* observer = nullptr;  // dev only
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
+  // The body of an ACME issuer's question to /.well-known/acme-challenge/<token>; may be empty. Thread-safe, quick.
+  std::function<std::optional<std::string>(std::string_view token)> acme_answer;
   std::string instance_id;  // "lintel-" and 16 hex digits, for CDN-Loop
   bool force_http = false;  // dev --as-scheme http: the TLS port's plain requests are served as they are
 };
@@ -83,6 +86,9 @@ class Worker {
   SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
   bool force_http() const noexcept { return shared_.force_http; }
   std::string_view instance_id() const noexcept { return shared_.instance_id; }
+  std::optional<std::string> acme_answer(std::string_view token) const {
+    return shared_.acme_answer ? shared_.acme_answer(token) : std::nullopt;
+  }
   // No connection takes another request.
   bool stopping() const noexcept { return stopping_; }
   // Idle connections are to be closed now.
@@ -114,6 +120,7 @@ class Worker {
    public:
     explicit Certificates(Worker& worker) : worker_(worker) {}
     tls::CertificatePtr find(std::string_view sni) override;
+    tls::CertificatePtr find_challenge(std::string_view sni) override;
 
    private:
     Worker& worker_;

@@ -88,9 +88,8 @@ AcmeService::~AcmeService() {
 }
 
 Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
-                                                          std::shared_ptr<const config::Config> config,
-                                                          acme::FolderStorage::Options options) {
-  auto storage = acme::FolderStorage::open(config->state, std::move(options));
+                                                          std::shared_ptr<const config::Config> config) {
+  auto storage = acme::FolderStorage::open(config->state);
   if (!storage) return std::unexpected(storage.error());
   std::unique_ptr<AcmeService> service(new AcmeService(reactor, std::move(*storage)));
   AcmeService* self = service.get();

@@ -2,6 +2,7 @@
 // configuration. Lives on the control thread; source() and http_answer() are asked by workers.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,11 +26,10 @@ bool wants_acme(const config::Config& config);
 
 class AcmeService {
  public:
-  // Opens (or makes) the state folder; its files belong to the owner that `storage` names when this process is root now.
-  // Nothing is ordered before start(). Errors: io_error, permission_denied, config_invalid.
+  // Opens (or makes) the state folder. Nothing is ordered before start(). Errors: io_error, permission_denied,
+  // config_invalid.
   static Outcome<std::unique_ptr<AcmeService>> create(net::Reactor& reactor,
-                                                      std::shared_ptr<const config::Config> config,
-                                                      acme::FolderStorage::Options storage);
+                                                      std::shared_ptr<const config::Config> config);
   ~AcmeService();
 
   // All of these on the reactor's thread, except where it says otherwise.
@@ -61,6 +61,29 @@ class AcmeService {
   net::BlockingPool blocking_;
   std::unique_ptr<acme::Solvers> solvers_;
   std::unique_ptr<acme::Manager> manager_;
+};
+
+// What workers ask: nothing until there is a service, which a reload may bring. Thread-safe.
+class AcmeSource final : public tls::CertificateSource {
+ public:
+  // Once; `service` lives as long as the workers.
+  void set(AcmeService* service) noexcept { service_.store(service, std::memory_order_release); }
+  tls::CertificatePtr find(std::string_view sni) override {
+    AcmeService* service = get();
+    return service != nullptr ? service->source().find(sni) : nullptr;
+  }
+  tls::CertificatePtr find_challenge(std::string_view sni) override {
+    AcmeService* service = get();
+    return service != nullptr ? service->source().find_challenge(sni) : nullptr;
+  }
+  std::optional<std::string> http_answer(std::string_view token) {
+    AcmeService* service = get();
+    return service != nullptr ? service->http_answer(token) : std::nullopt;
+  }
+
+ private:
+  AcmeService* get() const noexcept { return service_.load(std::memory_order_acquire); }
+  std::atomic<AcmeService*> service_{nullptr};
 };
 
 }  // namespace lintel::serve

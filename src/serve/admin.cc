@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "serve/certificate_status.h"
 #include "serve/service.h"
 
 namespace lintel::serve {
@@ -59,6 +60,29 @@ SmallAnswer reloaded(Service& service) {
   return as_json({{"sites", service.config().sites.size()}, {"notes", *result}});
 }
 
+// GET /certificates; POST /certificates/renew?name=N, /certificates/revoke?name=N.
+net::Task<SmallAnswer> answer_certificates(Service& service, SmallRequest request) {
+  AcmeService* acme = service.acme();
+  const bool acts = request.method == "POST" || request.method == "PUT";
+  if (!acts && request.path == "/certificates") {
+    co_return as_json({{"certificates", to_json(acme != nullptr ? acme->status() : std::vector<acme::CertificateStatus>{})}});
+  }
+  const std::string name = query_value(request.query, "name");
+  const Error unknown{ErrorCode::not_found,
+                      fmt::format("no site has a certificate from an issuer for \"{}\"", log::escape(name))};
+  if (acts && request.path == "/certificates/renew") {
+    if (acme == nullptr || !acme->renew(name)) co_return as_error(unknown, 404);
+    co_return as_json({{"name", name}, {"ordered", true}});
+  }
+  if (acts && request.path == "/certificates/revoke") {
+    if (acme == nullptr) co_return as_error(unknown, 404);
+    const Outcome<void> revoked = co_await acme->revoke(name);
+    if (!revoked) co_return as_error(revoked.error(), 409);
+    co_return as_json({{"name", name}, {"revoked", true}});
+  }
+  co_return as_error({ErrorCode::not_found, fmt::format("there is no {} {}", request.method, request.path)}, 404);
+}
+
 }  // namespace
 
 bool may_administrate(int fd) {
@@ -76,6 +100,9 @@ net::Task<SmallAnswer> answer_admin(Service& service, SmallRequest request) {
   if (reads && request.path == "/status") co_return as_json(status_of(service));
   if (reads && request.path == "/config") {
     co_return SmallAnswer{200, "application/json", dump_config(service.config())};
+  }
+  if (request.path == "/certificates" || request.path.starts_with("/certificates/")) {
+    co_return co_await answer_certificates(service, std::move(request));
   }
   if (acts && request.path == "/reload") co_return reloaded(service);
   if (acts && request.path == "/log-level") co_return set_log_level(request);

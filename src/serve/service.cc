@@ -58,10 +58,13 @@ Outcome<std::unique_ptr<Service>> Service::create(Options options, std::shared_p
   }
   server.inherited = std::exchange(me.inheritance_.sockets, {});
   server.bound = [&me, config] { return me.give_up_root(config); };
+  server.acme = &me.acme_source_;
+  server.acme_answer = [&me](std::string_view token) { return me.acme_source_.http_answer(token); };
   auto created = proxy::Server::create(config, std::move(server));
   if (!created) return std::unexpected(created.error());
   me.server_ = std::move(*created);
   me.blocking_ = std::make_unique<net::BlockingPool>(limits::control_threads_count);
+  if (auto opened = me.open_acme(config); !opened) return std::unexpected(opened.error());
   return service;
 }
 
@@ -80,6 +83,16 @@ Outcome<void> Service::give_up_root(const std::shared_ptr<const config::Config>&
   broker_ = std::move(*broker);
   if (auto became = become(**account); !became) return became;
   set_file_opener([broker = broker_.get()](const std::string& path) { return broker->open(path); });
+  return {};
+}
+
+// After root is given up: what it writes belongs to the user that will read it.
+Outcome<void> Service::open_acme(std::shared_ptr<const config::Config> config) {
+  if (!wants_acme(*config)) return {};
+  auto acme = AcmeService::create(reactor_, std::move(config));
+  if (!acme) return std::unexpected(acme.error());
+  acme_ = std::move(*acme);
+  acme_source_.set(acme_.get());
   return {};
 }
 
@@ -109,6 +122,7 @@ Service::~Service() {
   admin_.reset();
   blocking_.reset();
   server_.reset();
+  acme_.reset();
   set_file_opener({});
   signal_watch_.reset();
   signal_ready_.reset();
@@ -176,6 +190,7 @@ void Service::run() {
   background_.spawn(every_second());
   if (const uint32_t every_ms = watchdog_interval_ms(); every_ms != 0) background_.spawn(watchdog(every_ms));
   announce();
+  if (acme_ != nullptr) acme_->start();
   server_->launch([this] { reactor_.stop(); });
   notify_manager(fmt::format("READY=1\nMAINPID={}\nSTATUS=serving {} sites", ::getpid(), config().sites.size()));
   report_ready(inheritance_);
@@ -214,7 +229,14 @@ Outcome<std::vector<std::string>> Service::reload() {
                                                        options_.file, all_of(parsed.diagnostics)));
   }
   for (const config::Diagnostic& one : parsed.diagnostics) log::warn("{}", one.render());
-  auto applied = server_->apply(std::move(parsed.config));
+  auto applied = server_->apply(parsed.config);
+  if (applied && acme_ != nullptr) {
+    if (auto followed = acme_->apply(*parsed.config); !followed) applied->push_back(followed.error().message);
+  } else if (applied) {
+    auto opened = open_acme(parsed.config);
+    if (!opened) applied->push_back(opened.error().message);
+    if (acme_ != nullptr) acme_->start();
+  }
   done();
   if (!applied) {
     ++refused_reloads_;

@@ -13,6 +13,7 @@
 #include "net/reactor.h"
 #include "net/task.h"
 #include "proxy/server.h"
+#include "serve/acme_service.h"
 #include "serve/handover.h"
 #include "serve/privileges.h"
 #include "serve/small_server.h"
@@ -39,6 +40,8 @@ class Service {
   const config::Config& config() const noexcept { return *server_->config(); }
   const std::string& file() const noexcept { return options_.file; }
   net::Reactor& reactor() noexcept { return reactor_; }
+  // Null: no site has certificate = "acme".
+  AcmeService* acme() noexcept { return acme_.get(); }
 
   // --- what the admin socket and signals ask for; on the control thread
   // Reads the configuration and follows it. On an error nothing has changed, and the message has every diagnostic.
@@ -57,6 +60,7 @@ class Service {
       : options_(std::move(options)), program_(own_program()), inheritance_(std::move(options_.inheritance)) {}
   Outcome<void> give_up_root(const std::shared_ptr<const config::Config>& config);
   Outcome<void> open_admin(const config::Config& config, const std::optional<Account>& owner);
+  Outcome<void> open_acme(std::shared_ptr<const config::Config> config);
   void block_signals();
   void watch_signals();
   void on_signal();
@@ -73,6 +77,8 @@ class Service {
   net::Reactor reactor_;
   std::unique_ptr<FileBroker> broker_;
   std::unique_ptr<net::BlockingPool> blocking_;  // of the control thread's own work
+  AcmeSource acme_source_;
+  std::unique_ptr<AcmeService> acme_;            // outlives server_, which asks it
   std::unique_ptr<proxy::Server> server_;
   std::unique_ptr<SmallServer> admin_;
   std::unique_ptr<net::Watch> signal_watch_;
