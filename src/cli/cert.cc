@@ -1,4 +1,4 @@
-// lintel cert new | list | show
+// lintel cert new | list | show (cert_acme.cc has renew and revoke)
 #include <fmt/format.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -17,6 +17,7 @@
 #include "base/files.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "cli/cert_acme.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/tool.h"
@@ -189,11 +190,13 @@ void print_facts(const nlohmann::json& facts) {
 }
 
 // A name means the file that `cert new` writes for it.
-int run_show(const std::string& file_or_name, const std::string& folder, bool json) {
+int run_show(const std::string& file_or_name, const std::string& folder, const std::string& config, bool json) {
   std::string file = file_or_name;
   if (access(file.c_str(), F_OK) != 0) {
     if (const std::string named = folder + "/" + file_stem(file_or_name) + ".pem"; access(named.c_str(), F_OK) == 0) {
       file = named;
+    } else if (const std::string obtained = obtained_file(config, file_or_name); !obtained.empty()) {
+      file = obtained;
     }
   }
   auto certificate = read_certificate(file);
@@ -223,6 +226,20 @@ std::vector<nlohmann::json> certificates_in(const std::string& folder) {
     if (auto certificate = read_certificate(file)) all.push_back(facts_of(**certificate, file));
   }
   return all;
+}
+
+// Those that the server of `config` has obtained.
+int run_list_obtained(const std::string& config, bool json) {
+  const auto list = obtained_certificates(config);
+  if (!list) return report(list.error());
+  if (json) {
+    print_object(nlohmann::json{{"certificates", *list}});
+  } else if (list->empty()) {
+    fmt::print("No certificate has been obtained yet.\n");
+  } else {
+    print_obtained(*list);
+  }
+  return 0;
 }
 
 int run_list(const std::string& folder, bool json) {
@@ -277,22 +294,35 @@ void add_cert(CLI::App& app, int& exit_code) {
   add_new(cert, exit_code);
 
   struct Shown {
-    std::string file, folder = ".";
+    std::string file, folder = ".", config;
     bool json = false;
   };
   const auto shown = std::make_shared<Shown>();
-  CLI::App* list = cert->add_subcommand("list", "The certificates of a folder that have their key beside them");
+  CLI::App* list = cert->add_subcommand("list", "The certificates of a folder, or those that the server has obtained");
   list->add_option("--out", shown->folder, "The folder")->type_name("DIR")->capture_default_str();
+  list->add_option("-c,--config", shown->config, "Instead: what the server of this configuration has obtained")
+      ->type_name("FILE");
   list->add_flag("--json", shown->json, "One JSON object on stdout, for programs");
-  list->footer("Example: lintel cert list --out certificates");
-  list->callback([shown, &exit_code] { exit_code = run_list(shown->folder, shown->json); });
+  list->footer(
+      "Of a folder: certificates that have their key beside them. Where /etc/lintel/lintel.toml is there, the obtained "
+      "ones\nare shown unless --out names a folder.\n"
+      "Example: lintel cert list --out certificates\nExample: lintel cert list -c lintel.toml");
+  list->callback([shown, list, &exit_code] {
+    const bool production = ::access("/etc/lintel/lintel.toml", R_OK) == 0 && list->count("--out") == 0;
+    exit_code = production || !shown->config.empty() ? run_list_obtained(shown->config, shown->json)
+                                                     : run_list(shown->folder, shown->json);
+  });
 
   CLI::App* show = cert->add_subcommand("show", "What is in a certificate");
-  show->add_option("FILE", shown->file, "A PEM file, or a name that `cert new` was called with")->required();
+  show->add_option("FILE", shown->file, "A PEM file, or a name: of `cert new`, or of a server's certificate")
+      ->required();
+  show->add_option("-c,--config", shown->config, "The server's configuration (default /etc/lintel/lintel.toml)")
+      ->type_name("FILE");
   show->add_option("--out", shown->folder, "Folder to look for names in")->type_name("DIR")->capture_default_str();
   show->add_flag("--json", shown->json, "One JSON object on stdout, for programs");
   show->footer("Exit code: 0 it is valid now, 1 it has expired.\nExample: lintel cert show my-app.test.pem");
-  show->callback([shown, &exit_code] { exit_code = run_show(shown->file, shown->folder, shown->json); });
+  show->callback([shown, &exit_code] { exit_code = run_show(shown->file, shown->folder, shown->config, shown->json); });
+  add_cert_acme(cert, exit_code);
 }
 
 }  // namespace lintel::cli
