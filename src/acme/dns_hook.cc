@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -69,6 +70,8 @@ Outcome<Account> account_of(const std::string& user) {
   const int nothing = ::open("/dev/null", O_RDWR);
   if (nothing < 0 || ::dup2(nothing, 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(output, 2) < 0) ::_exit(126);
   ::syscall(SYS_close_range, 3U, ~0U, 0U);
+  // A right that the server kept for itself (to bind low ports) is not the hook's.
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   if (account.change) {
     const gid_t group = account.gid;
     if (::syscall(SYS_setgroups, 1, &group) != 0 || ::syscall(SYS_setgid, group) != 0 ||

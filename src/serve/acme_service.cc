@@ -80,10 +80,12 @@ AcmeService::AcmeService(net::Reactor& reactor, std::unique_ptr<acme::FolderStor
       storage_(std::move(storage)),
       challenges_(*storage_),
       store_(*storage_),
-      blocking_(limits::acme_blocking_threads_count) {}
+      blocking_(std::make_unique<net::BlockingPool>(limits::acme_blocking_threads_count)) {}
 
 AcmeService::~AcmeService() {
   manager_.reset();
+  // A hook that still adds a record ends before the solvers remove it.
+  blocking_.reset();
   solvers_.reset();
 }
 
@@ -95,10 +97,10 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
   AcmeService* self = service.get();
   auto settings = self->manager_settings(*config);
   if (!settings) return std::unexpected(settings.error());
-  self->solvers_ = std::make_unique<acme::Solvers>(reactor, self->blocking_, self->challenges_,
+  self->solvers_ = std::make_unique<acme::Solvers>(reactor, *self->blocking_, self->challenges_,
                                                    self->solver_settings(*config));
   acme::Manager::Parts parts{.reactor = reactor,
-                             .blocking = self->blocking_,
+                             .blocking = *self->blocking_,
                              .storage = *self->storage_,
                              .store = self->store_,
                              .solver = *self->solvers_,
@@ -106,7 +108,7 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
                              .preflight = {},
                              .random = random_fraction};
   parts.make_issuer = [self](const acme::IssuerSettings& one) -> std::shared_ptr<acme::Issuer> {
-    return std::make_shared<acme::ClientIssuer>(self->reactor_, self->blocking_, *self->storage_, one);
+    return std::make_shared<acme::ClientIssuer>(self->reactor_, *self->blocking_, *self->storage_, one);
   };
   parts.preflight = [ports = ports_of(*config)](const std::string& name) { return acme::preflight(name, ports); };
   self->manager_ = std::make_unique<acme::Manager>(std::move(parts), std::move(*settings));
@@ -122,7 +124,7 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
 }
 
 void AcmeService::start() {
-  blocking_.submit([this] { challenges_.clean_old(reactor_.clock().unix_ms() / 1000); });
+  blocking_->submit([this] { challenges_.clean_old(reactor_.clock().unix_ms() / 1000); });
   manager_->start();
 }
 
@@ -174,7 +176,7 @@ Outcome<acme::ManagerSettings> AcmeService::manager_settings(const config::Confi
 }
 
 net::Task<bool> AcmeService::ask(std::string url, std::string name) {
-  fetch::Client client(reactor_, blocking_, {});
+  fetch::Client client(reactor_, *blocking_, {});
   fetch::Request request;
   request.url = fmt::format("{}{}domain={}", url, url.find('?') == std::string::npos ? '?' : '&', query_value(name));
   auto answer = co_await client.send(request, reactor_.now_ms() + limits::acme_call_ms);

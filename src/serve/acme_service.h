@@ -58,7 +58,7 @@ class AcmeService {
   std::unique_ptr<acme::FolderStorage> storage_;
   acme::Challenges challenges_;
   acme::CertificateStore store_;
-  net::BlockingPool blocking_;
+  std::unique_ptr<net::BlockingPool> blocking_;
   std::unique_ptr<acme::Solvers> solvers_;
   std::unique_ptr<acme::Manager> manager_;
 };
