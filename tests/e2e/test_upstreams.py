@@ -122,6 +122,15 @@ class UpstreamsTest(unittest.TestCase):
         with RawClient(self.lintel.http) as client:
             return client.request(get(path, **options))
 
+    def upstreams(self):
+        status, groups = self.lintel.admin("GET", "/upstreams")
+        self.assertEqual(status, 200)
+        return groups
+
+    def reload(self, to, **site):
+        self.lintel.rewrite([{"hosts": ["app.test"], "to": to, "redirect_http": "off", **site}])
+        self.assertEqual(self.lintel.command("reload")[0], 0)
+
     def wait_log(self, text, seconds=30):
         wait_until(lambda: text in self.lintel.stderr(), f"{text!r} in the log", seconds)
 
@@ -154,7 +163,7 @@ class Killed(UpstreamsTest):
         self.assertEqual(set(failed) - {"502 upstream-closed"}, set())
         self.assertGreater(posts.total(), 50)
         # One line for each change.
-        lines = [line for line in self.lintel.stderr().splitlines() if f":{first.port}" in line]
+        lines = [line for line in self.lintel.stderr().splitlines() if f"upstream {first.url}:" in line]
         self.assertIn("taken out after", lines[0])
         self.assertIn("answers again", lines[1])
         self.assertLessEqual(len(lines), 4, lines)
@@ -269,6 +278,41 @@ class Shared(UpstreamsTest):
         self.assertEqual(self.fetch("/admin/x").get("x-app"), "admin")
 
 
+class Reloaded(UpstreamsTest):
+    # An instance is taken off the list before it is stopped: what it has must be finished.
+    def test_removed_instance_finishes_what_it_has(self):
+        go_on, added = threading.Event(), self.instance("added")
+        self.addCleanup(go_on.set)
+
+        def respond(request):
+            go_on.wait(30)
+            return answer(200, headers=[("X-App", "removed")])
+        removed = self.origin(respond=respond)
+        self.serve([removed.url])
+        with RawClient(self.lintel.http) as client:
+            client.send(get("/slow"))
+            removed.wait_for(lambda: removed.requests)
+            self.reload([added.url])
+            self.assertEqual(self.fetch().get("x-app"), "added")
+            go_on.set()
+            self.assertEqual(client.read_response().get("x-app"), "removed")
+        for conn in list(removed.open_connections):
+            self.assertTrue(conn.gone.wait(15), "a connection to an instance that is no longer used stays open")
+
+    # A reload for another reason must not send users to an instance that is known to be dead.
+    def test_reload_forgets_nothing(self):
+        dead, alive = self.instance("dead", start=False), self.instance("alive")
+        health = {"path": "/", "every": "200ms", "timeout": "1s", "fall": 1, "rise": 2}
+        self.serve([dead.url, alive.url], health=health)
+        self.wait_log("down after 1 failed checks (upstream-refused)")
+        self.reload([dead.url, {"url": alive.url, "weight": 2}], health=health, security_headers="off")
+        states = {one["url"]: one["state"] for one in self.upstreams()[0]["endpoints"]}
+        self.assertEqual(states, {dead.url: "down", alive.url: "up"})
+        dead.start()
+        self.wait_log("up, its checks pass again")
+        self.wait_answer("dead")
+
+
 class Checked(UpstreamsTest):
     health = {"path": "/healthz", "every": "200ms", "timeout": "1s", "fall": 2, "rise": 2}
 
@@ -289,6 +333,9 @@ class Checked(UpstreamsTest):
         self.wait_log("down after 2 failed checks (status 503)")
         for _ in range(6):
             self.assertEqual(self.fetch().get("x-app"), "other")
+        known = {one["url"]: one for one in self.upstreams()[0]["endpoints"]}
+        self.assertEqual((known[checked.url]["state"], known[checked.url]["last_reason"]), ("down", "status 503"))
+        self.assertEqual(known[other.url]["state"], "up")
         state["healthz"] = 302  # redirects to a login page: it is there
         self.wait_log("up, its checks pass again")
         self.wait_answer("checked")
@@ -322,7 +369,7 @@ class Checked(UpstreamsTest):
                    health=self.health)
         for origin in (unix, tls):
             wait_until(lambda: sum(r.target == "/healthz" for r in list(origin.requests)) >= 3, "checks")
-        self.wait_log(f"upstream {wrong}: down after 2 failed checks (upstream-tls)")
+        self.wait_log(f"upstream {wrong}: down after 2 failed checks")
         self.assertEqual(self.lintel.stderr().count("failed checks"), 1)
 
 
