@@ -76,9 +76,10 @@ bool read_balance(Context& context, const toml::node& node, SiteDraft& draft) {
   if (text->value.starts_with(with_cookie) || text->value == "hash-cookie") {
     const std::string name = text->value.substr(std::min(text->value.size(), with_cookie.size()));
     if (!is_token(name) || name == "NAME") {
-      context.report.error(text->where, fmt::format("balance {} names no cookie; write the name of the app's own, as in "
-                                                    "\"hash-cookie:sessionid\"",
-                                                    in_quotes(text->raw)));
+      context.report.error(text->where,
+                           fmt::format("balance {} names no cookie; write the name of the app's own, as in "
+                                       "\"hash-cookie:sessionid\"",
+                                       in_quotes(text->raw)));
       return true;
     }
     draft.site.balance = Balance::hash_cookie;

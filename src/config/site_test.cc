@@ -179,10 +179,11 @@ TEST(To, weight_and_backup_stay_whatever_comes_first) {
 }
 
 TEST(HealthKeys, values_and_mistakes) {
-  const Health health =
-      read("health = { path = \"/up?deep=1\", host = \"App.Test\", every = \"2s\", timeout = \"500ms\", fall = 5, rise = 1 "
-           "}\n")
-          .health;
+  const Health health = read(
+                            "health = { path = \"/up?deep=1\", host = \"App.Test\", every = \"2s\", timeout = "
+                            "\"500ms\", fall = 5, rise = 1 "
+                            "}\n")
+                            .health;
   EXPECT_EQ(health.path, "/up?deep=1");
   EXPECT_EQ(health.host, "app.test");
   EXPECT_EQ(health.every_ms, 2'000U);

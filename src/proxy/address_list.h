@@ -1,5 +1,5 @@
-// The addresses of an app's name: all of them are used, in turn; one that did not answer is asked last for a while; when
-// the name cannot be resolved any more, the last ones known stay. No sockets, no clock.
+// The addresses of an app's name: all of them are used, in turn; one that did not answer is asked last for a while;
+// when the name cannot be resolved any more, the last ones known stay. No sockets, no clock.
 #pragma once
 
 #include <algorithm>

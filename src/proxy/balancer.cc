@@ -52,8 +52,8 @@ uint64_t scaled(uint64_t point, uint64_t total) noexcept {
   return static_cast<uint64_t>((static_cast<unsigned __int128>(point) * total) >> 64);
 }
 
-// Equal ones strictly in turn. Unequal ones along the golden ratio's multiples, which spread each one's turns evenly for
-// any shares, also while these change.
+// Equal ones strictly in turn. Unequal ones along the golden ratio's multiples, which spread each one's turns evenly
+// for any shares, also while these change.
 const GroupMember& in_turn(const Candidates& from, uint64_t turn) noexcept {
   if (from.equal) return *from.all[turn % from.count].member;
   return *from.at(scaled(turn * 0x9e3779b97f4a7c15, from.total)).member;

@@ -1,4 +1,5 @@
-// Which instance of an app gets a request. A group is the `to` of one site or route; pick() neither allocates nor locks.
+// Which instance of an app gets a request. A group is the `to` of one site or route; pick() neither allocates nor
+// locks.
 #pragma once
 
 #include <array>
@@ -50,7 +51,7 @@ class Tried {
 
 struct PickRequest {
   TimeMs now_ms = 0;
-  uint64_t hash = 0;            // of the client, for hash_ip and hash_cookie
+  uint64_t hash = 0;             // of the client, for hash_ip and hash_cookie
   const Tried* tried = nullptr;  // these are left out
   // It can be sent again elsewhere: such a request may try an endpoint whose time out is over. Others only do when
   // there is no one else.

@@ -143,8 +143,8 @@ EndpointStatus EndpointState::status(const Clock& clock) const {
   status.url = endpoint_.url;
   status.active = active();
   const std::lock_guard lock(mutex_);
-  status.state = checked_down()                ? State::down
-                 : out_until_ms() != 0         ? State::out
+  status.state = checked_down()                 ? State::down
+                 : out_until_ms() != 0          ? State::out
                  : share_of_1024(now_ms) < 1024 ? State::slow_start
                                                 : State::up;
   status.reason = reason_;

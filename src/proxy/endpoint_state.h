@@ -3,7 +3,8 @@
 // reload forgets nothing.
 //
 // Two judges: the passive one counts failed requests in a row and takes the endpoint out for a while, after which one
-// request tries it (open, half open); the active one (proxy/health.h) asks by itself. Both must agree for it to be used.
+// request tries it (open, half open); the active one (proxy/health.h) asks by itself. Both must agree for it to be
+// used.
 #pragma once
 
 #include <atomic>
@@ -23,10 +24,10 @@ namespace lintel::proxy {
 struct EndpointStatus {
   enum class State : uint8_t { up, slow_start, out, down } state = State::up;
   std::string url;
-  uint32_t active = 0;   // requests and WebSockets
-  uint32_t weight = 1;   // as configured
+  uint32_t active = 0;  // requests and WebSockets
+  uint32_t weight = 1;  // as configured
   bool backup = false;
-  std::string reason;    // of the last change that took it out; stays when it is back
+  std::string reason;         // of the last change that took it out; stays when it is back
   int64_t since_unix_ms = 0;  // of `state`; 0 = since the start
 };
 // "up", "slow-start", "out" (failed requests), "down" (failed checks). Static storage.

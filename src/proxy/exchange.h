@@ -154,7 +154,7 @@ class Exchange {
   ErrorCode outcome_ = ErrorCode::none;      // of the attempt that runs
   ErrorCode error_ = ErrorCode::none;        // for the log
   ErrorCode error_abort_ = ErrorCode::none;  // the answer had begun and was broken off
-  unsigned retry_after_s_ = 0;  // of a 503; 0 = the usual
+  unsigned retry_after_s_ = 0;               // of a 503; 0 = the usual
   uint8_t informational_count_ = 0;
   uint8_t times_sent_ = 0;
   bool probe_ = false;                 // this request tells whether state_ is back

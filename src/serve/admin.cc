@@ -47,8 +47,11 @@ json upstreams_of(const Service& service) {
   for (const proxy::GroupStatus& group : service.server().upstream_status()) {
     json endpoints = json::array();
     for (const proxy::EndpointStatus& one : group.endpoints) {
-      json row = {{"url", one.url},       {"state", proxy::name_of(one.state)}, {"active", one.active},
-                  {"weight", one.weight}, {"backup", one.backup}};
+      json row = {{"url", one.url},
+                  {"state", proxy::name_of(one.state)},
+                  {"active", one.active},
+                  {"weight", one.weight},
+                  {"backup", one.backup}};
       if (!one.reason.empty()) row["last_reason"] = one.reason;
       if (one.since_unix_ms != 0) row["since_unix"] = one.since_unix_ms / 1000;
       endpoints.push_back(std::move(row));
