@@ -1,6 +1,8 @@
 // Listeners and upstreams: values that are a string or a table.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "config/draft.h"
 
 namespace lintel::config {
@@ -42,8 +44,10 @@ bool read_url(Context& context, const toml::node& node, EndpointDraft& draft) {
     context.report.error(text->where, fmt::format("{} is not an upstream: {}", in_quotes(text->raw), endpoint.error()));
     return true;
   }
-  // The table's tls may have been read before: keep it.
+  // The table's other keys may have been read before: keep them.
   endpoint->tls = std::move(draft.endpoint.tls);
+  endpoint->weight = draft.endpoint.weight;
+  endpoint->backup = draft.endpoint.backup;
   endpoint->url = text->raw;
   if (!endpoint->unix_path.empty()) {
     endpoint->unix_path = resolve_path(context, endpoint->unix_path);
@@ -72,11 +76,22 @@ bool read_tls(Context& context, const toml::node& node, EndpointDraft& draft) {
   return true;
 }
 
+bool read_weight(Context& context, const toml::node& node, EndpointDraft& draft) {
+  const auto weight = read_integer(context, node, "weight", 1, limits::upstream_weight_max);
+  if (weight.has_value()) draft.endpoint.weight = static_cast<uint32_t>(*weight);
+  return true;
+}
+
+bool read_backup(Context& context, const toml::node& node, EndpointDraft& draft) {
+  draft.endpoint.backup = read_bool(context, node, "backup").value_or(false);
+  return true;
+}
+
 constexpr Key<EndpointDraft> endpoint_keys[] = {
     {{"site.to", "url", "string", "required", true}, read_url},
     {{"site.to", "tls", "table", "{}", true}, read_tls},
-    {{"site.to", "weight", "integer", "1", false}, nullptr},
-    {{"site.to", "backup", "boolean", "false", false}, nullptr},
+    {{"site.to", "weight", "integer", "1", true}, read_weight},
+    {{"site.to", "backup", "boolean", "false", true}, read_backup},
 };
 
 bool read_listen_key(Context& context, const toml::node& node, ListenerDraft& draft) {
@@ -183,6 +198,13 @@ std::vector<EndpointDraft> read_endpoints(Context& context, const toml::node& no
       continue;
     }
     if (!draft.endpoint.url.empty()) all.push_back(std::move(draft));
+  }
+  if (all.size() > limits::upstream_group_count) {
+    context.report.error(where_of(context, node),
+                         fmt::format("{} has more than {} upstreams", what, limits::upstream_group_count));
+  }
+  if (!all.empty() && std::ranges::all_of(all, [](const EndpointDraft& one) { return one.endpoint.backup; })) {
+    context.report.error(all.front().where, fmt::format("every upstream of {} is a backup; one must not be", what));
   }
   return all;
 }

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "config/balance_keys.h"
 #include "config/draft.h"
 #include "config/site_tables.h"
 
@@ -39,21 +40,6 @@ bool read_to(Context& context, const toml::node& node, SiteDraft& draft) {
   if (const toml::array* array = node.as_array(); array != nullptr && array->empty()) {
     context.report.error(where_of(context, node),
                          "to is empty; write where the app listens, as in \"http://127.0.0.1:8000\"");
-  }
-  return true;
-}
-
-bool read_balance(Context& context, const toml::node& node, SiteDraft&) {
-  const auto text = read_text(context, node, "balance");
-  if (!text.has_value() || text->value == "round-robin") return true;
-  const bool is_known = text->value == "least-conn" || text->value == "random-2" || text->value == "hash-ip" ||
-                        text->value.starts_with("hash-cookie:");
-  if (is_known) {
-    context.report.error(text->where, fmt::format("balance {} is known, but not available in this version; write "
-                                                  "\"round-robin\" or leave it out",
-                                                  in_quotes(text->raw)));
-  } else {
-    context.report.error(text->where, fmt::format("balance must be \"round-robin\", not {}", in_quotes(text->raw)));
   }
   return true;
 }
@@ -160,8 +146,8 @@ constexpr Key<SiteDraft> site_keys[] = {
     {{"site", "public_ports", "array of integers", "[]", true}, read_public_ports},
     {{"site", "certificate", "string or table", "required with an https listener", true}, read_certificate},
     {{"site", "to", "URL, table, or array of them", "required", true}, read_to},
-    {{"site", "balance", "string", "\"round-robin\"", true}, read_balance},
-    {{"site", "health", "table", "{}", false}, nullptr},
+    {{"site", "balance", "string", "\"least-conn\"", true}, read_balance},
+    {{"site", "health", "table", "{}", true}, read_health},
     {{"site", "redirect_http", "integer or string", "308", true}, read_redirect_http},
     {{"site", "canonical", "string", "\"\"", true}, read_canonical},
     {{"site", "hsts", "boolean or table", "false", true}, read_hsts},
@@ -191,6 +177,7 @@ void add_site_keys(std::vector<KeyInfo>& all) {
   for (const auto& key : site_keys) all.push_back(key.info);
   add_site_table_keys(all);
   add_endpoint_keys(all);
+  add_health_keys(all);
 }
 
 }  // namespace lintel::config

@@ -115,8 +115,6 @@ TEST(To, one_several_and_tables) {
   EXPECT_THAT(lines(to("{ url = \"http://a\", tls = { sni = \"b\" } }")),
               ElementsAre("4:26 error: tls is for an upstream whose url starts with https://"));
   EXPECT_THAT(lines(to("{ tls = {} }")), ElementsAre("4:6 error: to needs \"url\""));
-  EXPECT_THAT(lines(to("{ url = \"8000\", weight = 2, backup = true }")),
-              ElementsAre(HasSubstr("\"weight\" is known"), HasSubstr("\"backup\" is known")));
   EXPECT_THAT(lines(to("[1]")), ElementsAre(HasSubstr("4:7 error: to must be a URL")));
   EXPECT_THAT(lines(to("\"http://a/path\"")),
               ElementsAre(HasSubstr("4:6 error: \"http://a/path\" is not an upstream: an upstream has no path")));
@@ -153,11 +151,49 @@ TEST(Listeners, the_same_port_twice) {
 
 // --- policy keys
 
-TEST(Balance, only_round_robin_in_this_version) {
-  read("balance = \"round-robin\"\n");
-  EXPECT_THAT(wrong("balance = \"least-conn\"\n"), ElementsAre(HasSubstr("known, but not available in this version")));
-  EXPECT_THAT(wrong("balance = \"hash-cookie:id\"\n"), ElementsAre(HasSubstr("known, but not available")));
-  EXPECT_THAT(wrong("balance = \"fair\"\n"), ElementsAre("5:11 error: balance must be \"round-robin\", not \"fair\""));
+TEST(Balance, each_way_and_what_is_none) {
+  EXPECT_EQ(read("").balance, Balance::least_conn);
+  EXPECT_EQ(read("balance = \"round-robin\"\n").balance, Balance::round_robin);
+  EXPECT_EQ(read("balance = \"random-2\"\n").balance, Balance::random_2);
+  EXPECT_EQ(read("balance = \"hash-ip\"\n").balance, Balance::hash_ip);
+  EXPECT_EQ(read("balance = \"hash-cookie:sid\"\n").balance, Balance::hash_cookie);
+  EXPECT_EQ(read("balance = \"hash-cookie:sid\"\n").balance_cookie, "sid");
+  for (const char* unnamed : {"hash-cookie", "hash-cookie:", "hash-cookie:a b", "hash-cookie:NAME"}) {
+    EXPECT_THAT(wrong("balance = \"" + std::string(unnamed) + "\"\n"), ElementsAre(HasSubstr("names no cookie")));
+  }
+  EXPECT_THAT(wrong("balance = \"least-con\"\n"), ElementsAre(HasSubstr("did you mean \"least-conn\"?")));
+}
+
+TEST(To, weight_and_backup_stay_whatever_comes_first) {
+  const auto with = [](std::string_view to) {
+    return parse("[[site]]\nhosts = [\"a\"]\ncertificate = \"self-signed\"\nto = " + std::string(to) + "\n");
+  };
+  const auto both = with("[{ weight = 3, backup = true, url = \"8000\" }, \"8001\"]");
+  ASSERT_TRUE(both.config);
+  EXPECT_EQ(both.config->sites[0].to[0].weight, 3U);
+  EXPECT_TRUE(both.config->sites[0].to[0].backup);
+  EXPECT_EQ(both.config->sites[0].to[1].weight, 1U);
+  EXPECT_THAT(lines(with("{ url = \"8000\", weight = 0 }")), ElementsAre(HasSubstr("weight")));
+  EXPECT_THAT(lines(with("[{ url = \"8000\", backup = true }]")), ElementsAre(HasSubstr("is a backup")));
+}
+
+TEST(HealthKeys, values_and_mistakes) {
+  const Health health = read(
+                            "health = { path = \"/up?deep=1\", host = \"App.Test\", every = \"2s\", timeout = "
+                            "\"500ms\", fall = 5, rise = 1 "
+                            "}\n")
+                            .health;
+  EXPECT_EQ(health.path, "/up?deep=1");
+  EXPECT_EQ(health.host, "app.test");
+  EXPECT_EQ(health.every_ms, 2'000U);
+  EXPECT_EQ(health.timeout_ms, 500U);
+  EXPECT_EQ(health.fall, 5U);
+  EXPECT_EQ(health.rise, 1U);
+  EXPECT_EQ(read("health = {}\n").health, Health{});
+  EXPECT_THAT(wrong("health = { path = \"up\" }\n"), ElementsAre(HasSubstr("write it like")));
+  EXPECT_THAT(wrong("health = { path = \"/a b\" }\n"), ElementsAre(HasSubstr("write it like")));
+  EXPECT_THAT(wrong("health = { every = \"1ms\" }\n"), ElementsAre(HasSubstr("the time")));
+  EXPECT_THAT(wrong("health = { fall = 0 }\n"), ElementsAre(HasSubstr("the number")));
 }
 
 TEST(RedirectHttp, its_four_forms) {
@@ -292,7 +328,7 @@ TEST(Choices, are_checked) {
                   "you mean \"strict\"?"));
   EXPECT_THAT(read("public_ports = [8443, 1, 65535]\n").public_ports, ElementsAre(8443, 1, 65535));
   EXPECT_EQ(wrong("public_ports = [0, 65536, \"x\"]\n").size(), 3U);
-  EXPECT_EQ(wrong("health = { path = \"/\" }\nclient_certificates = { ca = \"a\" }\n").size(), 2U);
+  EXPECT_EQ(wrong("client_certificates = { ca = \"a\" }\n").size(), 1U);
 }
 
 // --- routes

@@ -28,7 +28,7 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
   if (worker_.log_enabled()) started_us_ = worker_.clock().monotonic_us();
 }
 
-Exchange::~Exchange() = default;
+Exchange::~Exchange() { leave_endpoint(); }
 
 net::Task<void> Exchange::run() {
   if (!connection_.facts.https && answered_challenge()) {
@@ -47,13 +47,14 @@ net::Task<void> Exchange::run() {
   }
   for (size_t attempt = 1;; ++attempt) {
     outcome_ = ErrorCode::none;
-    if (endpoint_ == nullptr) {
+    if (group_ != nullptr && state_ == nullptr && !take_endpoint()) outcome_ = ErrorCode::upstream_unhealthy;
+    if (group_ == nullptr && endpoint_ == nullptr) {
       outcome_ = co_await wait_for_app();
     }
     if (outcome_ == ErrorCode::none) {
       pool_ = &worker_.upstreams().of(*endpoint_);
       if (attempt == 1) build_upstream_request();
-      upstream_ = pool_->take(signal_, !upgrade_.empty());
+      if (!wants_new_connection_) upstream_ = pool_->take(signal_, !upgrade_.empty());
       if (upstream_ == nullptr) {
         outcome_ = co_await connect();
       }
@@ -247,6 +248,7 @@ void Exchange::take_informational() {
 
 void Exchange::take_answer_head() {
   const http::ResponseHead& head = upstream_->head();
+  if (state_ != nullptr) state_->note_success(signal_.reactor().now_ms());
   if (worker_.log_enabled()) first_byte_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - started_us_);
   continue_at_ms_ = 0;
   if (AnswerObserver* observer = worker_.observer(); observer != nullptr) {
@@ -361,39 +363,6 @@ void Exchange::on_deadline() {
     outcome_ = ErrorCode::body_timeout;
   else
     outcome_ = ErrorCode::upstream_timeout;
-}
-
-// A pooled connection may have been closed by the app just as we used it. Trying once more is safe only when the app
-// can have seen nothing of a body and the method may be repeated (RFC 9110 §9.2.2). When no connection came about,
-// nothing was sent: the next endpoint is asked, whatever the method.
-bool Exchange::may_retry(size_t attempt) {
-  if (outcome_ == ErrorCode::none || !facts(outcome_).retryable || bytes_in_ != 0) return false;
-  if (worker_.gate() != nullptr && (endpoints_ == nullptr || endpoints_->empty())) return may_ask_gate_again(attempt);
-  if (upstream_ != nullptr) {
-    // The app took its place back (GOAWAY, a lower limit in SETTINGS) before the request was sent.
-    if (!upstream_->request_sent()) return attempt < limits::upstream_places_count;
-    const bool stale =
-        upstream_->reused() && !upstream_->any_response_octet() && outcome_ == ErrorCode::upstream_closed;
-    return attempt == 1 && stale && http::is_replayable(head_.method_id) && head_.framing == http::Framing::none;
-  }
-  if (endpoints_ == nullptr || endpoints_->empty()) return false;
-  if (attempt >= endpoints_->size()) return false;
-  const auto at = static_cast<size_t>(endpoint_ - endpoints_->data());
-  endpoint_ = &(*endpoints_)[(at + 1) % endpoints_->size()];
-  return true;
-}
-
-// dev: a reloader ends the app's process whatever it was doing. A request that may be repeated and has no octet of an
-// answer is sent again, once, when the app is back, perhaps elsewhere.
-bool Exchange::may_ask_gate_again(size_t attempt) {
-  if (attempt >= limits::app_attempts_count) return false;
-  if (upstream_ != nullptr) {
-    const bool repeatable = http::is_replayable(head_.method_id) && head_.framing == http::Framing::none;
-    if (attempt > 1 || !repeatable || upstream_->any_response_octet()) return false;
-    worker_.gate()->connect_failed();  // it was there a moment ago: is it still?
-  }
-  endpoint_ = nullptr;
-  return true;
 }
 
 void Exchange::finish() {

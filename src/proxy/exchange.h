@@ -13,6 +13,7 @@
 #include "http/message.h"
 #include "net/task.h"
 #include "observe/access_log.h"
+#include "proxy/balancer.h"
 #include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
@@ -93,10 +94,15 @@ class Exchange {
   uint32_t patience_ms() const noexcept;
   bool client_takes_some();
   void on_deadline();
-  bool may_retry(size_t attempt);
-  bool may_ask_gate_again(size_t attempt);
   std::string_view websocket_key() const;
   void finish();
+  // --- which instance of the app, and another one (exchange_upstream.cc)
+  bool repeatable() const;
+  bool take_endpoint();
+  void leave_endpoint() noexcept;
+  void judge_endpoint();
+  bool may_retry(size_t attempt);
+  bool may_ask_gate_again(size_t attempt);
   // --- answers (exchange_answer.cc)
   void build_answer_fields(http::FieldList& fields);
   void add_policy_fields(http::FieldList& fields, const http::FieldList& from_app);
@@ -124,10 +130,12 @@ class Exchange {
   std::string_view refused_field_;  // that the trust engine refused
   const config::Site* site_ = nullptr;
   const config::Route* route_ = nullptr;
-  const config::Endpoint* endpoint_ = nullptr;
-  const std::vector<config::Endpoint>* endpoints_ = nullptr;  // that take turns; empty: the gate knows
-  std::string_view target_;                                   // that the app gets
-  std::string_view upgrade_;                                  // the protocol the client asks for, empty otherwise
+  const UpstreamGroup* group_ = nullptr;        // of the site or route; null: the gate knows
+  EndpointState* state_ = nullptr;              // of group_, that counts this request
+  const config::Endpoint* endpoint_ = nullptr;  // state_'s, or the gate's
+  Tried tried_;
+  std::string_view target_;   // that the app gets
+  std::string_view upgrade_;  // the protocol the client asks for, empty otherwise
   std::string_view request_id_;
   std::string_view forwarded_prefix_;
   UpstreamRequest upstream_request_;
@@ -148,7 +156,11 @@ class Exchange {
   ErrorCode outcome_ = ErrorCode::none;      // of the attempt that runs
   ErrorCode error_ = ErrorCode::none;        // for the log
   ErrorCode error_abort_ = ErrorCode::none;  // the answer had begun and was broken off
+  unsigned retry_after_s_ = 0;               // of a 503; 0 = the usual
   uint8_t informational_count_ = 0;
+  uint8_t times_sent_ = 0;
+  bool probe_ = false;                 // this request tells whether state_ is back
+  bool wants_new_connection_ = false;  // a pooled one was stale
   bool request_done_ = false;
   bool response_started_ = false;
   bool response_done_ = false;

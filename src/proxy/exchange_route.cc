@@ -124,9 +124,7 @@ Result<void> Exchange::route() {
   if (Result<void> chosen = choose_target(); !chosen) return chosen;
   if (Result<void> allowed = check_access(); !allowed) return allowed;
   note_upgrade();
-  const std::vector<config::Endpoint>& to = route_ != nullptr && !route_->to.empty() ? route_->to : site_->to;
-  endpoints_ = &to;
-  if (!to.empty()) endpoint_ = to.size() == 1 ? &to.front() : &to[worker_.next_round_robin(&to) % to.size()];
+  group_ = snapshot_->upstreams->of(*site_, route_);
   return {};
 }
 

@@ -104,6 +104,33 @@ TEST_F(StaleTest, GetIsTriedOnceMoreOnAnotherConnection) {
   EXPECT_TRUE(client.got.starts_with("HTTP/1.1 200 "));
 }
 
+// After a restart every pooled connection is stale: trying them one by one would end in a 502.
+TEST_F(StaleTest, SecondTryTakesANewConnectionAndNotAnotherPooledOne) {
+  Peer client = connect(), other = connect(), app, second;
+  client.send(get);
+  app = accept();
+  ASSERT_TRUE(sees(app, "\r\n\r\n"));
+  exchange(other, second);
+  app.send(ok);
+  ASSERT_TRUE(sees(client, "ok"));  // two are pooled
+  client.got.clear();
+  app.got.clear();
+  second.got.clear();
+  client.send(get);
+  ASSERT_TRUE(until([&] {
+    app.pull();
+    second.pull();
+    return app.has("\r\n\r\n") || second.has("\r\n\r\n");
+  }));
+  (app.got.empty() ? second : app).leave();
+  Peer fresh = accept();
+  ASSERT_TRUE(fresh);
+  ASSERT_TRUE(sees(fresh, "GET / HTTP/1.1\r\n"));
+  fresh.send(ok);
+  EXPECT_TRUE(sees(client, "HTTP/1.1 200 "));
+  EXPECT_TRUE(app.got.empty() || second.got.empty());
+}
+
 // The app may have acted on it: a second order must not be placed.
 TEST_F(StaleTest, PostIsNeverRepeated) {
   for (const std::string_view request : {"POST / HTTP/1.1\r\nHost: app.ex\r\nContent-Length: 0\r\n\r\n",

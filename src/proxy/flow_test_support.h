@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "net/listener.h"
 #include "net/test_support.h"
@@ -84,6 +85,7 @@ class FlowTest : public testing::Test {
     auto made = Server::create(config::freeze(std::move(config)), std::move(options));
     ASSERT_TRUE(made) << made.error().message;
     server = std::move(*made);
+    addresses_ = server->addresses();
     server->start();
   }
 
@@ -121,7 +123,7 @@ class FlowTest : public testing::Test {
     const int on = 1;
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     sockaddr_storage storage{};
-    const unsigned length = server->addresses()[listener].fill(reinterpret_cast<sockaddr*>(&storage));
+    const unsigned length = addresses_[listener].fill(reinterpret_cast<sockaddr*>(&storage));
     if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) fd.reset();
     return Peer(std::move(fd));
   }
@@ -146,6 +148,7 @@ class FlowTest : public testing::Test {
 
  private:
   UniqueFd app_listener_;
+  std::vector<SocketAddress> addresses_;
 };
 
 inline constexpr std::string_view get = "GET / HTTP/1.1\r\nHost: app.ex\r\n\r\n";

@@ -23,12 +23,15 @@ class H2Upstream {
   void start();
   // Until the app's SETTINGS have come only the first stream is safe: they may allow no second one.
   bool can_open() const {
-    return !ended_ && !silent_ && session_.can_open(promised_) && (settings_seen_ || streams_.empty());
+    return !ended_ && !silent_ && !retired_ && session_.can_open(promised_) && (settings_seen_ || streams_.empty());
   }
   bool cold() const noexcept { return !ended_ && !settings_seen_; }
   bool ended() const noexcept { return ended_; }
   bool finished() const noexcept { return ended_ && streams_.empty(); }
   bool settings_seen() const noexcept { return settings_seen_; }
+  // No more streams: its address is no longer the app's.
+  void retire() noexcept { retired_ = true; }
+  std::string_view address() const noexcept { return address_; }
   bool allows_extended_connect() const { return session_.peer_allows_extended_connect(); }
   // A stream, with its place among those that the peer allows, for an exchange whose flow `owner` wakes, also when the
   // peer's SETTINGS have come and when the connection has ended. Owned by the exchange (finish()).
@@ -63,6 +66,7 @@ class H2Upstream {
   TimeMs heard_ms_ = 0;  // when the last octets came
   bool silent_ = false;  // it let a request wait and has said nothing since: no more are risked on it
   size_t promised_ = 0;  // streams given out whose request has not been sent
+  bool retired_ = false;
   bool used_ = false;
   bool settings_seen_ = false;
   bool ended_ = false;

@@ -132,6 +132,8 @@ std::shared_ptr<Snapshot> Server::make_snapshot(std::shared_ptr<const config::Co
       if (listening.listener.address == listener.address) snapshot->https_port = listening.address.port;
     }
   }
+  const UpstreamGroups* before = snapshot_ != nullptr ? snapshot_->upstreams.get() : nullptr;
+  snapshot->upstreams = UpstreamGroups::make(*config, before, count_, shared_.clock->monotonic_ms());
   snapshot->config = std::move(config);
   return snapshot;
 }

@@ -63,6 +63,8 @@ class Server {
   // Loads certificate files that have changed and rotates ticket keys: call it every second, from the same thread as
   // apply().
   void look_after();
+  // Each instance of each app. From the same thread as apply().
+  std::vector<GroupStatus> upstream_status() const { return snapshot_->upstreams->status(*shared_.clock); }
   void reopen_log() { access_log_->reopen(); }
   const std::shared_ptr<const config::Config>& config() const noexcept { return snapshot_->config; }
   // Duplicates of the listening sockets, for the process that takes over. The caller closes them.

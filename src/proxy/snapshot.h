@@ -5,12 +5,14 @@
 
 #include "base/object_memory.h"
 #include "config/config.h"
+#include "proxy/upstream_groups.h"
 #include "tls/context.h"
 
 namespace lintel::proxy {
 
 struct Snapshot {
   std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const UpstreamGroups> upstreams;       // of config
   std::shared_ptr<tls::CertificateSource> certificates;  // null: no TLS listener
   uint16_t https_port = 0;                               // of the first TLS listener; 0 = there is none
 };

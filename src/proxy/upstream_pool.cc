@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/h2_upstream.h"
+#include "proxy/upstream_groups.h"
 
 namespace lintel::proxy {
 namespace {
@@ -23,14 +24,26 @@ ErrorCode connect_failure(int error) {
 }  // namespace
 
 EndpointPool::EndpointPool(net::Reactor& reactor, net::BlockingPool& blocking, const config::Endpoint& endpoint)
-    : reactor_(reactor), blocking_(blocking), endpoint_(endpoint) {}
+    : reactor_(reactor),
+      blocking_(blocking),
+      endpoint_(endpoint),
+      addresses_(endpoint.host != "localhost"),
+      background_(reactor) {}
 
-EndpointPool::~EndpointPool() {
+EndpointPool::~EndpointPool() { close_idle(); }
+
+void EndpointPool::close_idle() {
   while (!idle_.empty()) {
     H1Upstream* connection = idle_.back();
     idle_.pop_back();
     delete connection;
   }
+}
+
+void EndpointPool::retire() {
+  retired_ = true;
+  close_idle();
+  for (const auto& connection : h2_) connection->retire();
 }
 
 UpstreamHandle EndpointPool::take(net::Signal& owner, bool upgrade) {
@@ -55,7 +68,7 @@ UpstreamHandle EndpointPool::take(net::Signal& owner, bool upgrade) {
 }
 
 void EndpointPool::give_back(H1Upstream* connection) {
-  if (idle_.size() >= limits::pooled_upstream_connections_count) {
+  if (retired_ || idle_.size() >= limits::pooled_upstream_connections_count) {
     delete connection;
     return;
   }
@@ -199,24 +212,72 @@ net::Task<Result<UpstreamHandle>> EndpointPool::connect(net::Signal& owner, Clie
         co_await open(SocketAddress::of_unix(endpoint_.unix_path), owner, client, deadline, upgrade);
     co_return over_unix;
   }
-  if (addresses_.empty() || reactor_.now_ms() >= addresses_until_ms_) {
+  Result<UpstreamHandle> by_name = co_await connect_by_name(owner, client, deadline, upgrade);
+  co_return by_name;
+}
+
+// All addresses of the name are candidates. Each gets its part of the time, so that one that swallows packets leaves
+// some for the others.
+net::Task<Result<UpstreamHandle>> EndpointPool::connect_by_name(net::Signal& owner, ClientSide& client, TimeMs deadline,
+                                                                bool upgrade) {
+  if (addresses_.empty()) {
     Result<std::vector<IpAddress>> found = co_await net::resolve(endpoint_.host, reactor_, blocking_, deadline);
     if (!found) co_return fail(found.error());
-    addresses_ = std::move(*found);
-    addresses_until_ms_ = reactor_.now_ms() + limits::dns_cache_ms;
+    addresses_.assign(*found, reactor_.now_ms());
+  } else if (addresses_.stale(reactor_.now_ms()) && !refreshing_) {
+    background_.spawn(refresh_addresses());
   }
-  // A copy: another request may refresh the list meanwhile.
-  const std::vector<IpAddress> candidates = addresses_;
+  const std::vector<IpAddress> candidates = addresses_.order(reactor_.now_ms());
   ErrorCode last = ErrorCode::upstream_name;
-  for (const IpAddress& candidate : candidates) {
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const TimeMs now = reactor_.now_ms();
+    const TimeMs left = deadline > now ? (deadline - now) / (candidates.size() - i) : 0;
+    const TimeMs its_deadline = std::min(deadline, now + std::max<TimeMs>(left, limits::dns_candidate_min_ms));
     Result<UpstreamHandle> opened =
-        co_await open(SocketAddress::of(candidate, endpoint_.port), owner, client, deadline, upgrade);
+        co_await open(SocketAddress::of(candidates[i], endpoint_.port), owner, client, its_deadline, upgrade);
     if (opened) co_return opened;
     last = opened.error();
-    const bool try_next = last == ErrorCode::upstream_refused || last == ErrorCode::upstream_unreachable;
+    const bool try_next = last == ErrorCode::upstream_refused || last == ErrorCode::upstream_unreachable ||
+                          (last == ErrorCode::upstream_connect_timeout && reactor_.now_ms() < deadline);
     if (!try_next) break;
+    addresses_.avoid(candidates[i], reactor_.now_ms());
   }
   co_return fail(last);
+}
+
+// Requests go on with the old addresses meanwhile, and afterwards too when the name cannot be resolved.
+net::Task<void> EndpointPool::refresh_addresses() {
+  refreshing_ = true;
+  const Result<std::vector<IpAddress>> found = co_await net::resolve(endpoint_.host, reactor_, blocking_, 0);
+  refreshing_ = false;
+  if (resolver_failed_ != !found) {
+    resolver_failed_ = !found;
+    if (found) log::info("upstream {}: its name can be resolved again", endpoint_.url);
+    if (!found) log::warn("upstream {}: its name cannot be resolved; the old addresses stay in use", endpoint_.url);
+  }
+  if (!found) {
+    addresses_.keep(reactor_.now_ms());
+    co_return;
+  }
+  if (addresses_.assign(*found, reactor_.now_ms())) drop_lost_addresses();
+}
+
+// An instance that the name no longer leads to finishes what it has.
+void EndpointPool::drop_lost_addresses() {
+  const auto is_lost = [&](std::string_view text) {
+    for (const IpAddress& address : addresses_.order(reactor_.now_ms())) {
+      if (SocketAddress::of(address, endpoint_.port).text() == text) return false;
+    }
+    return true;
+  };
+  std::erase_if(idle_, [&](H1Upstream* connection) {
+    const bool lost = is_lost(connection->address());
+    if (lost) delete connection;
+    return lost;
+  });
+  for (const auto& connection : h2_) {
+    if (is_lost(connection->address())) connection->retire();
+  }
 }
 
 net::Task<ErrorCode> EndpointPool::wait_for_connecting(net::Signal& owner, ClientSide& client, TimeMs deadline) {
@@ -244,22 +305,16 @@ EndpointPool& UpstreamPools::of(const config::Endpoint& endpoint) {
   return *pool;
 }
 
-void UpstreamPools::adopt(const config::Config& config) {
+void UpstreamPools::adopt(const UpstreamGroups& groups) {
   auto before = std::exchange(pools_, {});
-  const auto take_over = [&](const std::vector<config::Endpoint>& endpoints) {
-    for (const config::Endpoint& endpoint : endpoints) {
-      const auto same = std::ranges::find_if(
-          before, [&](const auto& entry) { return entry.second->endpoint().same_place(endpoint); });
-      if (same == before.end()) continue;
-      pools_[&endpoint] = std::move(same->second);
-      before.erase(same);
-    }
-  };
-  for (const config::Site& site : config.sites) {
-    take_over(site.to);
-    for (const config::Route& route : site.routes) take_over(route.to);
+  for (const std::shared_ptr<EndpointState>& state : groups.states()) {
+    auto known = before.extract(&state->endpoint());
+    if (!known.empty()) pools_.insert(std::move(known));
   }
-  for (auto& [endpoint, pool] : before) retired_.push_back(std::move(pool));
+  for (auto& [endpoint, pool] : before) {
+    pool->retire();
+    retired_.push_back(std::move(pool));
+  }
 }
 
 void UpstreamPools::sweep() {

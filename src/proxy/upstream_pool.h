@@ -12,6 +12,7 @@
 #include "net/blocking.h"
 #include "net/fd.h"
 #include "net/task.h"
+#include "proxy/address_list.h"
 #include "proxy/h1_upstream.h"
 #include "proxy/sides.h"
 #include "tls/context.h"
@@ -19,6 +20,7 @@
 namespace lintel::proxy {
 
 class H2Upstream;
+class UpstreamGroups;
 
 // The upstream half as an exchange owns it: going out of scope ends it as not clean.
 struct UpstreamFinisher {
@@ -48,6 +50,10 @@ class EndpointPool {
   }
   // Closes what has idled too long; called every few seconds.
   void sweep();
+  // Closes the idle HTTP/1.1 connections; HTTP/2 ones end by themselves.
+  void close_idle();
+  // The configuration no longer has the endpoint: what runs ends, and nothing is kept.
+  void retire();
   const config::Endpoint& endpoint() const noexcept { return endpoint_; }
   // No connection, and nobody who waits for one.
   bool unused() const noexcept { return open_ == 0 && connecting_ == 0 && waiting_.empty() && h2_.empty(); }
@@ -59,6 +65,10 @@ class EndpointPool {
   net::Task<Result<UpstreamHandle>> open(SocketAddress address, net::Signal& owner, ClientSide& client, TimeMs deadline,
                                          bool upgrade);
   bool awaits_settings() const;
+  net::Task<Result<UpstreamHandle>> connect_by_name(net::Signal& owner, ClientSide& client, TimeMs deadline,
+                                                    bool upgrade);
+  net::Task<void> refresh_addresses();
+  void drop_lost_addresses();
   net::Task<ErrorCode> wait_for_connecting(net::Signal& owner, ClientSide& client, TimeMs deadline);
   Result<tls::Engine> make_engine(bool offer_h2);
   // Counts a connection that is being made; tells those who wait for it when it is made or has failed.
@@ -79,12 +89,14 @@ class EndpointPool {
   tls::ContextPtr tls_context_;
   std::vector<H1Upstream*> idle_;
   std::vector<std::unique_ptr<H2Upstream>> h2_;
-  std::vector<IpAddress> addresses_;  // of a DNS name, for limits::dns_cache_ms
-  TimeMs addresses_until_ms_ = 0;
+  AddressList addresses_;
+  bool retired_ = false;
+  bool refreshing_ = false, resolver_failed_ = false;
   std::string last_failure_;
   std::vector<net::Signal*> waiting_;  // for a shared connection that is being made
   size_t connecting_ = 0;
   size_t open_ = 0;
+  net::Nursery background_;  // last: its task uses what stands above
 };
 
 class UpstreamPools {
@@ -93,9 +105,9 @@ class UpstreamPools {
   // The pool of `endpoint`, which is known by its address in memory; a dev app that moved to another port gets a new
   // one.
   EndpointPool& of(const config::Endpoint& endpoint);
-  // The configuration has been replaced: what leads to the same place goes on under its new address, the rest ends when
-  // its connections have ended.
-  void adopt(const config::Config& config);
+  // The configuration has been replaced: the pools of endpoints that it has go on, the rest end when their connections
+  // have ended.
+  void adopt(const UpstreamGroups& groups);
   void sweep();
 
  private:

@@ -23,6 +23,7 @@ Worker::~Worker() {
   reactor_.make_current();
   connections_.cancel_all();
   background_.cancel_all();
+  health_.reset();
 }
 
 tls::CertificatePtr Worker::Certificates::find(std::string_view sni) {
@@ -47,7 +48,8 @@ Outcome<void> Worker::prepare(std::shared_ptr<const Snapshot> snapshot, std::vec
 void Worker::adopt(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> added,
                    const std::vector<SocketAddress>& removed) {
   snapshot_ = SnapshotRef(new SnapshotUse(std::move(snapshot)));
-  upstreams_.adopt(config());
+  upstreams_.adopt(*snapshot_->upstreams);
+  if (health_ != nullptr) health_->check(snapshot_->upstreams->states());
   if (stopping_) {
     for (const BoundListener& bound : added) ::close(bound.fd);
     return;
@@ -72,6 +74,9 @@ void Worker::start() {
   for (BoundListener& bound : to_start_) listen(std::move(bound));
   to_start_.clear();
   background_.spawn(housekeeping());
+  if (index_ != 0) return;
+  health_ = std::make_unique<HealthChecker>(reactor_, *shared_.blocking);
+  health_->check(snapshot_->upstreams->states());
 }
 
 void Worker::run() {

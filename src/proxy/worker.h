@@ -19,6 +19,7 @@
 #include "net/task.h"
 #include "observe/access_log.h"
 #include "proxy/gate.h"
+#include "proxy/health.h"
 #include "proxy/request_id.h"
 #include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
@@ -80,6 +81,7 @@ class Worker {
   // Of requests that begin now; changes with a reload.
   SnapshotRef snapshot() const noexcept { return snapshot_; }
   const config::Config& config() const noexcept { return *snapshot_->config; }
+  unsigned index() const noexcept { return index_; }
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
@@ -104,7 +106,6 @@ class Worker {
   std::string_view new_request_id(Arena& arena) { return request_ids_.mint(arena); }
   // Does a CDN-Loop field name this instance (RFC 8586)?
   bool meets_itself(const http::FieldList& fields) const;
-  size_t next_round_robin(const void* list) { return round_robin_[list]++; }
   // 29 octets, IMF-fixdate; formatted once a second.
   void write_date(char* to);
   std::string dev_advice(ErrorCode code, std::string_view host) const;
@@ -138,8 +139,8 @@ class Worker {
   Certificates certificates_;
   tls::ContextPtr tls_context_;
   UpstreamPools upstreams_;
+  std::unique_ptr<HealthChecker> health_;  // of the first worker
   RequestIds request_ids_;
-  std::unordered_map<const void*, size_t> round_robin_;
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> to_start_;
   std::list<Port> ports_;  // connections refer to theirs: one that accepts no more goes when none is left

@@ -42,6 +42,29 @@ json status_of(const Service& service) {
           {"reloads_refused", service.refused_reloads()}};
 }
 
+json upstreams_of(const Service& service) {
+  constexpr std::string_view balances[] = {"round-robin", "least-conn", "random-2", "hash-ip", "hash-cookie"};
+  json all = json::array();
+  for (const proxy::GroupStatus& group : service.server().upstream_status()) {
+    json endpoints = json::array();
+    for (const proxy::EndpointStatus& one : group.endpoints) {
+      json row = {{"url", one.url},
+                  {"state", proxy::name_of(one.state)},
+                  {"active", one.active},
+                  {"weight", one.weight},
+                  {"backup", one.backup}};
+      if (!one.reason.empty()) row["last_reason"] = one.reason;
+      if (one.since_unix_ms != 0) row["since_unix"] = one.since_unix_ms / 1000;
+      endpoints.push_back(std::move(row));
+    }
+    json row = {{"site", group.site}, {"balance", balances[static_cast<size_t>(group.balance)]}};
+    if (!group.route.empty()) row["route"] = group.route;
+    row["endpoints"] = std::move(endpoints);
+    all.push_back(std::move(row));
+  }
+  return all;
+}
+
 SmallAnswer set_log_level(const SmallRequest& request) {
   constexpr std::pair<std::string_view, LogLevel> levels[] = {
       {"debug", LogLevel::debug}, {"info", LogLevel::info}, {"warn", LogLevel::warn}, {"error", LogLevel::error}};
@@ -98,6 +121,7 @@ net::Task<SmallAnswer> answer_admin(Service& service, SmallRequest request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const bool acts = request.method == "POST" || request.method == "PUT";
   if (reads && request.path == "/status") co_return as_json(status_of(service));
+  if (reads && request.path == "/upstreams") co_return as_json(upstreams_of(service));
   if (reads && request.path == "/config") {
     co_return SmallAnswer{200, "application/json", dump_config(service.config())};
   }
