@@ -90,7 +90,6 @@ constexpr KeyInfo later_keys[] = {
     {"site.health", "rise", "integer", "2", false},
     {"site.client_certificates", "ca", "path", "required", false},
     {"site.client_certificates", "mode", "string", "\"require\"", false},
-    {"site.route.basic_auth", "users_file", "path", "required", false},
 };
 
 std::string absolute(const std::string& path) {
