@@ -162,7 +162,7 @@ bool Exchange::pump_request() {
       turn_octets_ += piece.data.size();
       bytes_in_ += piece.data.size();
       continue_at_ms_ = 0;
-      if (site_->body_limit_bytes != 0 && bytes_in_ > site_->body_limit_bytes && !tunnel_) {
+      if (body_limit_bytes_ != 0 && bytes_in_ > body_limit_bytes_ && !tunnel_) {
         outcome_ = ErrorCode::body_too_large;
         return true;
       }

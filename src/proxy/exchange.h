@@ -13,6 +13,7 @@
 #include "http/message.h"
 #include "net/task.h"
 #include "observe/access_log.h"
+#include "proxy/client_counts.h"
 #include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
@@ -43,6 +44,7 @@ struct ConnectionContext {
   bool tls_resumed = false;
   std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
   std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
+  mutable ConnectionPlaces places;              // that it counts among its client's connections
 };
 
 class Exchange {
@@ -67,9 +69,17 @@ class Exchange {
   std::string_view kept_request_id() const;
   Result<void> route();
   bool redirected();
-  Result<void> check_access();
-  Result<void> choose_target();
   void note_upgrade();
+  // --- may it (exchange_access.cc)
+  Result<void> choose_target();
+  bool choose_stricter(std::string_view path);
+  Result<void> check_access();
+  Result<void> check_limits();
+  size_t field_octets() const;
+  bool take_place();
+  bool take_token(const config::Rate& rate);
+  void note_refusal(ErrorCode code);
+  void add_refusal_fields(http::FieldList& fields);
   // --- the request for the app (exchange_request.cc)
   void build_upstream_request();
   void add_forwarded_fields();
@@ -135,6 +145,9 @@ class Exchange {
   uint64_t started_us_ = 0;
   int64_t connect_us_ = -1, first_byte_us_ = -1;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
+  uint64_t body_limit_bytes_ = 0;  // 0 = none
+  uint64_t retry_after_ms_ = 0;    // of a refusal; 0 = not said
+  ClientPlace place_;              // among the requests of a client behind a trusted proxy
   TimeMs deadline_ms_ = 0;
   TimeMs continue_at_ms_ = 0;  // when Lintel itself sends 100 Continue; 0 = not at all
   size_t turn_octets_ = 0;

@@ -97,6 +97,8 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   if (chosen.bound) {
     if (Outcome<void> done = chosen.bound(); !done) return std::unexpected(done.error());
   }
+  server->protection_ = std::make_unique<Protection>();
+  shared.protection = server->protection_.get();
   server->blocking_ = std::make_unique<net::BlockingPool>(limits::blocking_threads_count);
   shared.blocking = server->blocking_.get();
   if (Outcome<void> prepared = server->prepare_workers(); !prepared) return std::unexpected(prepared.error());
