@@ -41,6 +41,21 @@ net::Task<void> Exchange::run() {
     log();
     co_return;
   }
+  if (route_ != nullptr && route_->authenticates()) {
+    outcome_ = co_await authenticate();
+    if (outcome_ == ErrorCode::client_gone) {
+      finish();
+      co_return;
+    }
+    if (response_done_) {  // the service's own
+      log();
+      co_return;
+    }
+    if (outcome_ != ErrorCode::none) {
+      refuse(outcome_);
+      co_return;
+    }
+  }
   for (size_t attempt = 1;; ++attempt) {
     outcome_ = ErrorCode::none;
     if (endpoint_ == nullptr) {

@@ -80,6 +80,18 @@ class Exchange {
   bool take_token(const config::Rate& rate);
   void note_refusal(ErrorCode code);
   void add_refusal_fields(http::FieldList& fields);
+  // --- who is the user (exchange_auth.cc)
+  struct AuthAnswer;
+  net::Task<ErrorCode> authenticate();
+  net::Task<ErrorCode> check_password();
+  net::Task<ErrorCode> ask_auth_service();
+  net::Task<ErrorCode> ask_once(const UpstreamRequest& request, TimeMs deadline_ms, AuthAnswer& answer);
+  void build_auth_request(UpstreamRequest& out);
+  bool read_auth_answer(UpstreamSide& side, AuthAnswer& answer);
+  void take_auth_head(const http::ResponseHead& head, AuthAnswer& answer);
+  void give_auth_answer(const AuthAnswer& answer);
+  bool is_of_auth(const http::Field& field) const;
+  void add_user_fields();
   // --- the request for the app (exchange_request.cc)
   void build_upstream_request();
   void add_forwarded_fields();
@@ -147,6 +159,8 @@ class Exchange {
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
   uint64_t body_limit_bytes_ = 0;  // 0 = none
   uint64_t retry_after_ms_ = 0;    // of a refusal; 0 = not said
+  std::string_view user_;          // that basic_auth let in
+  http::FieldList auth_fields_;    // that the service of auth_request has for the app
   ClientPlace place_;              // among the requests of a client behind a trusted proxy
   TimeMs deadline_ms_ = 0;
   TimeMs continue_at_ms_ = 0;  // when Lintel itself sends 100 Continue; 0 = not at all
@@ -163,6 +177,7 @@ class Exchange {
   bool request_done_ = false;
   bool response_started_ = false;
   bool response_done_ = false;
+  bool guarded_ = false;  // the route authenticates
   bool tunnel_ = false;
   bool event_stream_ = false;
   bool upstream_reused_ = false;

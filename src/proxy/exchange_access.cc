@@ -163,8 +163,12 @@ void Exchange::note_refusal(ErrorCode code) {
   if (skipped != 0) log::info("{} such lines were left out before", skipped);
 }
 
-// What a refusal says beside its page: when to come again.
+// What a refusal says beside its page: how to log in, when to come again.
 void Exchange::add_refusal_fields(http::FieldList& fields) {
+  if (error_ == ErrorCode::login_required) {
+    const auto challenge = arena_.copy(fmt::format("Basic realm=\"{}\", charset=\"UTF-8\"", route_->basic_auth.realm));
+    fields.push(arena_, {"WWW-Authenticate", challenge, http::FieldId::other});
+  }
   if (retry_after_ms_ == 0) return;
   const auto seconds = arena_.copy(fmt::format("{}", (retry_after_ms_ + 999) / 1000));
   fields.push(arena_, {"Retry-After", seconds, http::FieldId::retry_after});

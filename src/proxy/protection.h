@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "proxy/client_counts.h"
+#include "proxy/password_check.h"
 #include "proxy/rate_table.h"
 
 namespace lintel::proxy {
@@ -12,6 +13,7 @@ namespace lintel::proxy {
 struct Protection {
   RateTable rates{limits::rate_buckets_count};
   ClientCounts connections;
+  PasswordCheck passwords;
 };
 
 }  // namespace lintel::proxy
