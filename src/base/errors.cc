@@ -63,7 +63,7 @@ constexpr std::array explanations = {
     Explanation{ErrorCode::rate_limited, "This client has sent more requests than the site takes in such a time."},
     Explanation{ErrorCode::too_many_connections, "This client has more connections open than the site allows."},
     Explanation{ErrorCode::login_required, "This path asks for a user name and a password."},
-    Explanation{ErrorCode::login_limited, "Too many failed logins came from this address; it has to wait."},
+    Explanation{ErrorCode::login_limited, "Too many failed logins came from this client or for this user; it has to wait."},
     Explanation{ErrorCode::auth_refused, "The service that decides about access has refused this request."},
     Explanation{ErrorCode::auth_unavailable,
                 "The service that decides about access did not answer, so nothing is let through."},

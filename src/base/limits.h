@@ -173,6 +173,31 @@ inline constexpr unsigned config_workers_count = 256;
 inline constexpr uint64_t config_timeout_max_ms = 3'600'000;
 inline constexpr size_t unix_path_bytes = 107;  // sun_path, without its NUL
 
+// --- protection
+inline constexpr size_t rate_buckets_count = 262'144;  // of clients, 16 octets each
+inline constexpr size_t login_buckets_count = 65'536;  // of clients and users with failed logins
+inline constexpr uint64_t rate_count = 1'000'000;      // requests of one rate, and of one burst
+inline constexpr size_t connection_places_count = 16;  // sites whose connections one connection counts among
+inline constexpr size_t users_count = 10'000;          // of one users file
+inline constexpr size_t users_file_bytes = 1024 * 1024;
+inline constexpr size_t user_name_bytes = 128;
+inline constexpr size_t password_bytes = 511;       // what libcrypt takes
+inline constexpr size_t password_hash_bytes = 383;  // the same
+inline constexpr unsigned bcrypt_cost = 15;         // 2^15 rounds take two seconds
+inline constexpr uint64_t sha512_rounds = 2'000'000;
+inline constexpr unsigned password_threads_count = 2;  // of the blocking pool, so that others have theirs
+inline constexpr size_t password_jobs_count = 32;      // that run or wait
+inline constexpr size_t password_jobs_per_client_count = 4;
+inline constexpr size_t logins_remembered_count = 4'096;  // of successes, 40 octets each
+inline constexpr uint32_t login_remembered_ms = 60'000;
+inline constexpr uint32_t login_known_client_ms = 24 * 3'600'000;  // a client that knew a user's password
+// Failed logins: so many at once, then one each.
+inline constexpr unsigned login_client_failures = 10, login_client_refill_ms = 30'000;
+inline constexpr unsigned login_user_failures = 50, login_user_refill_ms = 30'000;
+inline constexpr uint32_t auth_request_ms = 10'000;     // for the service's whole answer
+inline constexpr size_t auth_answer_bytes = 64 * 1024;  // of a refusal that the client gets
+inline constexpr size_t auth_copied_count = 32;         // fields of its answer for the app
+
 // --- thread pool, queues
 inline constexpr size_t blocking_jobs_count = 1024;
 inline constexpr unsigned blocking_threads_count = 4;

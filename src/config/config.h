@@ -121,11 +121,12 @@ struct Health {
   bool operator==(const Health&) const = default;
 };
 
-// A token bucket per client identity: `count` requests in `per_ms`, and `burst` more at once.
+// A token bucket per client identity: it holds `count` + `burst` requests, and `count` come back in `per_ms`.
 struct Rate {
   uint32_t count = 0;  // 0 = off
   uint32_t per_ms = 1'000;
   uint32_t burst = 0;
+  uint64_t scope = 0;  // whose buckets: the same site or route with the same rate, also after a reload. By freeze()
   bool on() const noexcept { return count != 0; }
   bool operator==(const Rate&) const = default;
 };
@@ -137,15 +138,20 @@ struct ClientCertificates {
 };
 
 struct BasicAuth {
-  std::string users_file;  // "name:hash" lines, yescrypt or bcrypt; "" = off
+  std::string users_file;  // "name:hash" lines (users_file.h); "" = off
   std::string realm = "restricted";
+  bool forward_credentials = false;  // the app gets the Authorization header
+  uint64_t scope = 0;                // of the file: whose failed logins count together. By freeze()
+  bool on() const noexcept { return !users_file.empty(); }
 };
 
 // A service that is asked whether a request may pass (2xx), before the app sees it.
 struct AuthRequest {
   Endpoint endpoint;
-  std::string target;             // path and query; "" = off
-  std::vector<std::string> copy;  // lower-case fields of its answer that the app gets (remote-user, ...)
+  std::string target;               // path and query; "" = off
+  std::vector<std::string> copy;    // lower-case fields of its answer that the app gets (remote-user, ...)
+  std::vector<std::string> folded;  // the same as forwarded::folded_name(). By freeze()
+  bool on() const noexcept { return !target.empty(); }
 };
 
 struct AcmeIssuer {
@@ -182,10 +188,8 @@ struct Route {
   Rate rate;                                 // beside the site's
   std::string strip_prefix;                  // sets X-Forwarded-Prefix
   std::vector<Endpoint> to;                  // empty: the site's
-  bool restricts() const {
-    return !allow.empty() || !deny.empty() || require_https || !basic_auth.users_file.empty() ||
-           !auth_request.target.empty();
-  }
+  bool authenticates() const noexcept { return basic_auth.on() || auth_request.on(); }
+  bool restricts() const { return !allow.empty() || !deny.empty() || require_https || authenticates(); }
 };
 
 struct Site {
@@ -209,6 +213,7 @@ struct Site {
   uint64_t body_limit_bytes = 0;  // 0 = no limit
   Rate rate;
   uint32_t connections_per_client = 0;  // 0 = no limit
+  uint64_t scope = 0;                   // whose connections count together, also after a reload. By freeze()
   Balance balance = Balance::least_conn;
   std::string balance_cookie;  // of hash_cookie
   Health health;
@@ -248,6 +253,8 @@ std::shared_ptr<const Config> freeze(Config config);
 const Site* find_site(const Config& config, std::string_view host_lower);
 // The first route of `site` that matches (http::normalise_path's result, or "*"), or null.
 const Route* find_route(const Site& site, std::string_view normalised_path);
+// The same for an app that takes "/Admin" for "/admin".
+const Route* find_route_ignoring_case(const Site& site, std::string_view normalised_path);
 // Does `earlier` match every path that `later` matches, so that `later` is never reached?
 bool covers(const Route& earlier, const Route& later);
 

@@ -106,6 +106,7 @@ TEST(Documentation, examples_are_what_the_parser_accepts) {
   for (const char* name : {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "hmac.txt"}) {
     folder.write(name);
   }
+  folder.write("users.txt", "ann:$2y$05$ay4WV8iA5euXIlDB2P0dqu8a/ggb4w3V30Big0bBGU.T7OEQeCBe2\n");
   for (const Row& row : documented()) {
     const std::string text = file_with(row);
     const auto result = parse(text, folder.path());

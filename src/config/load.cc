@@ -83,7 +83,6 @@ constexpr Key<FileDraft> top_keys[] = {
 constexpr KeyInfo later_keys[] = {
     {"site.client_certificates", "ca", "path", "required", false},
     {"site.client_certificates", "mode", "string", "\"require\"", false},
-    {"site.route.basic_auth", "users_file", "path", "required", false},
 };
 
 std::string absolute(const std::string& path) {

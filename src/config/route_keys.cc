@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "config/draft.h"
+#include "config/protection_keys.h"
 
 namespace lintel::config {
 namespace {
@@ -85,8 +86,9 @@ constexpr Key<RouteDraft> route_keys[] = {
     {{"site.route", "allow", "array of strings", "[]", true}, read_allow},
     {{"site.route", "deny", "array of strings", "[]", true}, read_deny},
     {{"site.route", "require_scheme", "string", "\"\"", true}, read_require_scheme},
-    {{"site.route", "basic_auth", "table", "{}", false}, nullptr},
-    {{"site.route", "auth_request", "string", "\"\"", false}, nullptr},
+    {{"site.route", "limits", "table", "{}", true}, read_route_limits},
+    {{"site.route", "basic_auth", "table", "{}", true}, read_basic_auth},
+    {{"site.route", "auth_request", "string or table", "\"\"", true}, read_auth_request},
     {{"site.route", "strip_prefix", "string", "\"\"", true}, read_strip_prefix},
     {{"site.route", "to", "URL, table, or array of them", "[]", true}, read_to},
 };

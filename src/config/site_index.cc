@@ -1,5 +1,8 @@
 #include "config/site_index.h"
 
+#include <initializer_list>
+
+#include "base/ascii.h"
 #include "config/config.h"
 #include "forwarded/managed.h"
 
@@ -8,13 +11,54 @@ namespace {
 
 constexpr bool is_everything(std::string_view path) { return path.empty() || path == "/*" || path == "*"; }
 
-bool matches(std::string_view pattern, std::string_view path) {
+template <class Equal>
+bool matches_by(std::string_view pattern, std::string_view path, Equal equal) {
   if (is_everything(pattern)) return true;
-  if (!pattern.ends_with('*')) return pattern == path;
+  if (!pattern.ends_with('*')) return equal(pattern, path);
   pattern.remove_suffix(1);
-  if (path.starts_with(pattern)) return true;
+  if (equal(pattern, path.substr(0, pattern.size()))) return true;
   // "/admin/*" covers "/admin" itself: apps often answer there with the same page.
-  return pattern.ends_with('/') && path == pattern.substr(0, pattern.size() - 1);
+  return pattern.ends_with('/') && equal(path, pattern.substr(0, pattern.size() - 1));
+}
+
+bool matches(std::string_view pattern, std::string_view path) {
+  return matches_by(pattern, path, [](std::string_view a, std::string_view b) { return a == b; });
+}
+
+// FNV-1a: tells the administrator's own names apart; nobody else chooses what goes in.
+uint64_t scope_of(std::initializer_list<std::string_view> parts) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  const auto add = [&](unsigned char octet) { hash = (hash ^ octet) * 0x100000001b3U; };
+  for (const std::string_view part : parts) {
+    for (const char c : part) add(static_cast<unsigned char>(c));
+    add(0);
+  }
+  return hash;
+}
+
+void set_scope(Rate& rate, std::string_view host, std::string_view path) {
+  if (!rate.on()) return;
+  rate.scope = scope_of(
+      {"rate", host, path, std::to_string(rate.count), std::to_string(rate.per_ms), std::to_string(rate.burst)});
+}
+
+void freeze_protection(Site& site) {
+  const std::string_view host = site.hosts.empty() ? std::string_view() : site.hosts.front();
+  site.scope = scope_of({"site", host});
+  set_scope(site.rate, host, "");
+  for (Route& route : site.routes) {
+    set_scope(route.rate, host, "route " + route.path);
+    route.basic_auth.scope = scope_of({"users", route.basic_auth.users_file});
+    AuthRequest& auth = route.auth_request;
+    auth.folded.clear();
+    for (const std::string& name : auth.copy) {
+      auth.folded.push_back(forwarded::folded_name(name));
+      // An app that believes a header on one path believes it on all. Managed names are removed anyhow; a client's own
+      // Authorization may be meant for the app on other paths.
+      if (forwarded::is_managed(name) || name == "authorization") continue;
+      site.request_headers.folded.push_back(auth.folded.back());
+    }
+  }
 }
 
 }  // namespace
@@ -37,6 +81,7 @@ std::shared_ptr<const Config> freeze(Config config) {
     edits.folded.clear();
     for (const auto& [name, value] : edits.set) edits.folded.push_back(forwarded::folded_name(name));
     for (const std::string& name : edits.remove) edits.folded.push_back(forwarded::folded_name(name));
+    freeze_protection(site);
   }
   config.trust_headers = forwarded::names_read(config.trust);
   return std::make_shared<const Config>(std::move(config));
@@ -56,6 +101,13 @@ const Site* find_site(const Config& config, std::string_view host_lower) {
 const Route* find_route(const Site& site, std::string_view normalised_path) {
   for (const Route& route : site.routes) {
     if (matches(route.path, normalised_path)) return &route;
+  }
+  return nullptr;
+}
+
+const Route* find_route_ignoring_case(const Site& site, std::string_view normalised_path) {
+  for (const Route& route : site.routes) {
+    if (matches_by(route.path, normalised_path, same_ignoring_case)) return &route;
   }
   return nullptr;
 }

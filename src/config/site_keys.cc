@@ -2,6 +2,7 @@
 
 #include "config/balance_keys.h"
 #include "config/draft.h"
+#include "config/protection_keys.h"
 #include "config/site_tables.h"
 
 namespace lintel::config {
@@ -176,6 +177,7 @@ void read_site(Context& context, const toml::table& table, Draft& draft) {
 void add_site_keys(std::vector<KeyInfo>& all) {
   for (const auto& key : site_keys) all.push_back(key.info);
   add_site_table_keys(all);
+  add_protection_keys(all);
   add_endpoint_keys(all);
   add_health_keys(all);
 }

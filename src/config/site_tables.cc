@@ -216,40 +216,6 @@ constexpr Key<SiteDraft> header_keys[] = {
     {{"site.headers", "response", "table", "{}", true}, read_response_headers},
 };
 
-// --- limits
-
-bool read_body_limit(Context& context, const toml::node& node, SiteDraft& draft) {
-  if (!node.is_string()) {
-    wrong_type(context, node, "body", "\"off\" or a size with its unit, such as \"100MiB\"");
-    return true;
-  }
-  const auto text = read_text(context, node, "body");
-  if (!text.has_value() || text->value == "off") return true;
-  const auto size = read_size_bytes(text->value);
-  if (!size) {
-    context.report.error(text->where, fmt::format("{} is not a size: {}", in_quotes(text->raw), size.error()));
-  } else if (*size == 0) {
-    context.report.error(text->where, "a limit of 0 would refuse every body; write \"off\" for no limit");
-  } else {
-    draft.site.body_limit_bytes = *size;
-  }
-  return true;
-}
-
-bool asks_for_no_rate(Context&, const toml::node& node, SiteDraft&) { return node.value<std::string_view>() == "off"; }
-
-bool asks_for_none(Context&, const toml::node& node, SiteDraft&) {
-  const auto* count = node.as_integer();
-  return count != nullptr && count->get() == 0;
-}
-
-constexpr Key<SiteDraft> limit_keys[] = {
-    {{"site.limits", "body", "size", "\"off\"", true}, read_body_limit},
-    {{"site.limits", "rate", "string", "\"off\"", false}, asks_for_no_rate},
-    {{"site.limits", "burst", "integer", "0", false}, asks_for_none},
-    {{"site.limits", "connections_per_client", "integer", "0", false}, asks_for_none},
-};
-
 }  // namespace
 
 bool read_certificate(Context& context, const toml::node& node, SiteDraft& draft) {
@@ -331,13 +297,6 @@ bool read_headers(Context& context, const toml::node& node, SiteDraft& draft) {
   return true;
 }
 
-bool read_limits(Context& context, const toml::node& node, SiteDraft& draft) {
-  Seen seen;
-  const toml::table* table = read_table_node(context, node, "limits");
-  if (table != nullptr) read_table<SiteDraft>(context, *table, limit_keys, draft, seen);
-  return true;
-}
-
 void add_site_table_keys(std::vector<KeyInfo>& all) {
   for (const auto& key : certificate_keys) all.push_back(key.info);
   for (const auto& key : hsts_keys) all.push_back(key.info);
@@ -345,7 +304,6 @@ void add_site_table_keys(std::vector<KeyInfo>& all) {
   for (const auto& key : header_keys) all.push_back(key.info);
   for (const auto& key : request_header_keys) all.push_back(key.info);
   for (const auto& key : response_header_keys) all.push_back(key.info);
-  for (const auto& key : limit_keys) all.push_back(key.info);
 }
 
 }  // namespace lintel::config

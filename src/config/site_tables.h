@@ -1,4 +1,4 @@
-// The tables inside [[site]]: certificate, hsts, cookies, headers, limits.
+// The tables inside [[site]]: certificate, hsts, cookies, headers.
 #pragma once
 
 #include "config/draft.h"
@@ -9,7 +9,6 @@ bool read_certificate(Context& context, const toml::node& node, SiteDraft& draft
 bool read_hsts(Context& context, const toml::node& node, SiteDraft& draft);
 bool read_cookies(Context& context, const toml::node& node, SiteDraft& draft);
 bool read_headers(Context& context, const toml::node& node, SiteDraft& draft);
-bool read_limits(Context& context, const toml::node& node, SiteDraft& draft);
 void add_site_table_keys(std::vector<KeyInfo>& all);
 
 }  // namespace lintel::config

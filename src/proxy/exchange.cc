@@ -45,6 +45,21 @@ net::Task<void> Exchange::run() {
     log();
     co_return;
   }
+  if (route_ != nullptr && route_->authenticates()) {
+    outcome_ = co_await authenticate();
+    if (outcome_ == ErrorCode::client_gone) {
+      finish();
+      co_return;
+    }
+    if (response_done_) {  // the service's own
+      log();
+      co_return;
+    }
+    if (outcome_ != ErrorCode::none) {
+      refuse(outcome_);
+      co_return;
+    }
+  }
   for (size_t attempt = 1;; ++attempt) {
     outcome_ = ErrorCode::none;
     if (group_ != nullptr && state_ == nullptr && !take_endpoint()) outcome_ = ErrorCode::upstream_unhealthy;
@@ -167,7 +182,7 @@ bool Exchange::pump_request() {
       turn_octets_ += piece.data.size();
       bytes_in_ += piece.data.size();
       continue_at_ms_ = 0;
-      if (site_->body_limit_bytes != 0 && bytes_in_ > site_->body_limit_bytes && !tunnel_) {
+      if (body_limit_bytes_ != 0 && bytes_in_ > body_limit_bytes_ && !tunnel_) {
         outcome_ = ErrorCode::body_too_large;
         return true;
       }

@@ -14,6 +14,7 @@
 #include "net/task.h"
 #include "observe/access_log.h"
 #include "proxy/balancer.h"
+#include "proxy/client_counts.h"
 #include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
@@ -44,6 +45,7 @@ struct ConnectionContext {
   bool tls_resumed = false;
   std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
   std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
+  mutable ConnectionPlaces places;              // that it counts among its client's connections
 };
 
 class Exchange {
@@ -68,9 +70,29 @@ class Exchange {
   std::string_view kept_request_id() const;
   Result<void> route();
   bool redirected();
-  Result<void> check_access();
-  Result<void> choose_target();
   void note_upgrade();
+  // --- may it (exchange_access.cc)
+  Result<void> choose_target();
+  bool choose_stricter(std::string_view path);
+  Result<void> check_access();
+  Result<void> check_limits();
+  size_t field_octets() const;
+  bool take_place();
+  bool take_token(const config::Rate& rate);
+  void note_refusal(ErrorCode code);
+  void add_refusal_fields(http::FieldList& fields);
+  // --- who is the user (exchange_auth.cc)
+  struct AuthAnswer;
+  net::Task<ErrorCode> authenticate();
+  net::Task<ErrorCode> check_password();
+  net::Task<ErrorCode> ask_auth_service();
+  net::Task<ErrorCode> ask_once(const UpstreamRequest& request, TimeMs deadline_ms, AuthAnswer& answer);
+  void build_auth_request(UpstreamRequest& out);
+  bool read_auth_answer(UpstreamSide& side, AuthAnswer& answer);
+  void take_auth_head(const http::ResponseHead& head, AuthAnswer& answer);
+  void give_auth_answer(const AuthAnswer& answer);
+  bool is_of_auth(const http::Field& field) const;
+  void add_user_fields();
   // --- the request for the app (exchange_request.cc)
   void build_upstream_request();
   void add_forwarded_fields();
@@ -145,6 +167,11 @@ class Exchange {
   uint64_t started_us_ = 0;
   int64_t connect_us_ = -1, first_byte_us_ = -1;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
+  uint64_t body_limit_bytes_ = 0;  // 0 = none
+  uint64_t retry_after_ms_ = 0;    // of a refusal; 0 = not said
+  std::string_view user_;          // that basic_auth let in
+  http::FieldList auth_fields_;    // that the service of auth_request has for the app
+  ClientPlace place_;              // among the requests of a client behind a trusted proxy
   TimeMs deadline_ms_ = 0;
   TimeMs continue_at_ms_ = 0;  // when Lintel itself sends 100 Continue; 0 = not at all
   size_t turn_octets_ = 0;
@@ -156,7 +183,6 @@ class Exchange {
   ErrorCode outcome_ = ErrorCode::none;      // of the attempt that runs
   ErrorCode error_ = ErrorCode::none;        // for the log
   ErrorCode error_abort_ = ErrorCode::none;  // the answer had begun and was broken off
-  unsigned retry_after_s_ = 0;               // of a 503; 0 = the usual
   uint8_t informational_count_ = 0;
   uint8_t times_sent_ = 0;
   bool probe_ = false;                 // this request tells whether state_ is back
@@ -164,6 +190,7 @@ class Exchange {
   bool request_done_ = false;
   bool response_started_ = false;
   bool response_done_ = false;
+  bool guarded_ = false;  // the route authenticates
   bool tunnel_ = false;
   bool event_stream_ = false;
   bool upstream_reused_ = false;

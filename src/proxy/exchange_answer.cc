@@ -195,11 +195,9 @@ void Exchange::answer_page(ErrorCode code) {
   fields.push(arena_, {"X-Lintel-Error", known.name, FieldId::other});
   fields.push(arena_, {"Cache-Control", "no-store", FieldId::other});
   fields.push(arena_, {"X-Content-Type-Options", "nosniff", FieldId::x_content_type_options});
-  if (known.status == 503) {
-    const std::string_view usual = config_.dev ? "1" : "10";
-    const std::string_view after = retry_after_s_ == 0 ? usual : arena_.copy(fmt::format("{}", retry_after_s_));
-    fields.push(arena_, {"Retry-After", after, FieldId::retry_after});
-  }
+  if (known.status == 503 && retry_after_ms_ == 0)
+    fields.push(arena_, {"Retry-After", config_.dev ? "1" : "10", FieldId::retry_after});
+  add_refusal_fields(fields);
   send_own_answer(known.status, fields, body);
 }
 

@@ -40,6 +40,7 @@ void Exchange::build_upstream_request() {
   } else {
     add_forwarded_fields();
     add_client_fields();
+    if (guarded_) add_user_fields();
   }
   if (head_.method_id == http::Method::connect && http::equal_ignoring_case(head_.protocol, "websocket")) {
     // RFC 8441 §5: over HTTP/2 there is no key; the app's HTTP/1.1 handshake wants one.
@@ -102,6 +103,7 @@ void Exchange::add_client_fields() {
   const config::HeaderEdits& edits = site_->request_headers;
   for (const Field& field : head_.fields) {
     if (is_hop_by_hop(field.id)) continue;
+    if (guarded_ && is_of_auth(field)) continue;
     switch (field.id) {
       case FieldId::x_request_id:
         continue;
@@ -149,6 +151,7 @@ const http::FieldList* Exchange::clean_trailers(const http::FieldList* trailers,
   for (const Field& field : *trailers) {
     const bool ours = field.id == FieldId::x_request_id || field.id == FieldId::cdn_loop;
     if (ours || forwarded::is_managed(field.name)) continue;
+    if (of_request && guarded_ && is_of_auth(field)) continue;
     if (of_request && (reads(field) || is_edited(site_->request_headers, field.name))) continue;
     clean->push(arena_, field);
   }

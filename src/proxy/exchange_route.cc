@@ -1,4 +1,4 @@
-// Exchange: who asks, for which site, by which route, and may it.
+// Exchange: who asks, for which site, and by which route.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,24 +18,6 @@ using http::FieldId;
 
 std::string_view copy_formatted(Arena& arena, const fmt::memory_buffer& text) {
   return arena.copy({text.data(), text.size()});
-}
-
-bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address) {
-  return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
-}
-
-// The path as servers see it that take ";…" of a segment for parameters and drop it (Tomcat, Jetty): "/admin;x/y" is
-// "/admin/y" to them, and "/a/..;/admin" is "/admin".
-std::string_view without_parameters(std::string_view path, Arena& arena) {
-  char* to = arena.chars(path.size());
-  size_t size = 0;
-  bool in_parameters = false;
-  for (char c : path) {
-    if (c == ';') in_parameters = true;
-    if (c == '/') in_parameters = false;
-    if (!in_parameters) to[size++] = c;
-  }
-  return {to, size};
 }
 
 // Which names and ports are served, for the trust engine; keeps the site that it asked for last.
@@ -114,15 +96,12 @@ Result<void> Exchange::route() {
       loop != nullptr && worker_.meets_itself(head_.fields)) {
     return fail(ErrorCode::loop_detected);
   }
-  if (site_->body_limit_bytes != 0 && head_.framing == http::Framing::length &&
-      head_.content_length > site_->body_limit_bytes) {
-    return fail(ErrorCode::body_too_large);
-  }
   nominated_ = nominated_fields(head_.fields, arena_);
   // Each field's name is looked for in the list: 30 KiB of it would cost milliseconds.
   if (nominated_.size() > limits::connection_options_bytes) return fail(ErrorCode::header_too_large);
   if (Result<void> chosen = choose_target(); !chosen) return chosen;
   if (Result<void> allowed = check_access(); !allowed) return allowed;
+  if (Result<void> within = check_limits(); !within) return within;
   note_upgrade();
   group_ = snapshot_->upstreams->of(*site_, route_);
   return {};
@@ -155,54 +134,6 @@ bool Exchange::redirected() {
   const bool moved = to_https && site_->redirect_http == config::RedirectHttp::moved_301;
   answer_redirect(moved ? 301 : 308, copy_formatted(arena_, location));
   return true;
-}
-
-// Finds the route on the normalised path. Where a route restricts access the app gets that form too, so that both
-// speak of the same resource.
-Result<void> Exchange::choose_target() {
-  target_ = head_.target;
-  if (site_->routes.empty()) return {};
-  const bool restricted = std::any_of(site_->routes.begin(), site_->routes.end(),
-                                      [](const config::Route& route) { return route.restricts(); });
-  const auto normalised = http::normalise_path(head_.target, arena_);
-  if (!normalised && restricted) return fail(normalised.error());
-  const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
-  std::string_view path = normalised ? *normalised : raw_path;
-  route_ = config::find_route(*site_, path);
-  if (restricted && path.find(';') != std::string_view::npos) {
-    const auto bare = http::normalise_path(without_parameters(path, arena_), arena_);
-    const config::Route* as_servlet = bare ? config::find_route(*site_, *bare) : nullptr;
-    if (as_servlet != nullptr && as_servlet->restricts()) route_ = as_servlet;
-  }
-  if (route_ == nullptr) return {};
-  const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
-  if (!rewrite) return {};
-  if (!route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
-    const std::string_view rest = path.substr(route_->strip_prefix.size());
-    if (rest.empty() || rest.front() == '/') {
-      path = rest.empty() ? std::string_view("/") : rest;
-      forwarded_prefix_ = route_->strip_prefix;
-    }
-  }
-  const std::string_view query = head_.target.substr(raw_path.size());
-  char* joined = arena_.chars(path.size() + query.size());
-  std::copy(path.begin(), path.end(), joined);
-  std::copy(query.begin(), query.end(), joined + path.size());
-  target_ = {joined, path.size() + query.size()};
-  return {};
-}
-
-Result<void> Exchange::check_access() {
-  if (route_ == nullptr) return {};
-  if (route_->require_https && !identity_.https) return fail(ErrorCode::https_required);
-  if (matches_any(route_->deny, identity_.client)) return fail(ErrorCode::access_denied);
-  if (route_->allow.empty()) return {};
-  // A proxy that should name the client and does not stands here itself as the client: it must not open the door for
-  // whoever made it drop its header (Connection: X-Forwarded-For).
-  const bool nobody_named = rule_ != nullptr && rule_->names_client() && identity_.client_from == "connection";
-  if (identity_.client_hidden || nobody_named) return fail(ErrorCode::access_denied);
-  if (!matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
-  return {};
 }
 
 // Which protocol the client asks to switch to. "h2c" and HTTP itself are not passed on: they would open a second,

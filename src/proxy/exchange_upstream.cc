@@ -40,7 +40,7 @@ bool Exchange::take_endpoint() {
   if (tried_.count() == 0) slot.budget.note_request(now_ms);
   const Picked picked = group_->pick(request, slot);
   if (picked.state == nullptr) {
-    if (tried_.count() == 0) retry_after_s_ = group_->retry_after_s(now_ms);
+    if (tried_.count() == 0) retry_after_ms_ = uint64_t{group_->retry_after_s(now_ms)} * 1000;
     return false;
   }
   leave_endpoint();

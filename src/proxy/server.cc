@@ -98,8 +98,14 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   if (chosen.bound) {
     if (Outcome<void> done = chosen.bound(); !done) return std::unexpected(done.error());
   }
+  server->protection_ = std::make_unique<Protection>();
+  shared.protection = server->protection_.get();
+  if (Outcome<void> read = server->protection_->passwords.prepare(*config); !read) {
+    return std::unexpected(read.error());
+  }
   server->blocking_ = std::make_unique<net::BlockingPool>(limits::blocking_threads_count);
   shared.blocking = server->blocking_.get();
+  server->protection_->passwords.use(*server->blocking_);
   if (Outcome<void> prepared = server->prepare_workers(); !prepared) return std::unexpected(prepared.error());
   return server;
 }
@@ -194,6 +200,7 @@ std::vector<InheritedSocket> Server::duplicate_sockets() const {
 
 void Server::look_after() {
   if (site_certificates_ != nullptr) site_certificates_->reload_changed();
+  protection_->passwords.reload_changed();
   const TimeMs now_ms = shared_.clock->monotonic_us() / 1000;
   if (now_ms - tickets_rotated_ms_ < limits::ticket_key_rotation_ms) return;
   tickets_rotated_ms_ = now_ms;
@@ -240,6 +247,7 @@ Outcome<std::vector<std::string>> Server::apply(std::shared_ptr<const config::Co
     removed.push_back(one.listener.address);
     gone.push_back(one);
   }
+  if (Outcome<void> read = protection_->passwords.prepare(*config); !read) return give_up(read.error());
   std::vector<std::string> notes = needs_restart(*snapshot_->config, *config);
   std::vector<Listening> next;
   for (const config::Listener& listener : config->listeners) {

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "observe/access_log.h"
 #include "proxy/certificates.h"
+#include "proxy/protection.h"
 #include "proxy/worker.h"
 
 namespace lintel::proxy {
@@ -94,6 +95,7 @@ class Server {
   std::unique_ptr<tls::TicketKeys> tickets_;
   TimeMs tickets_rotated_ms_ = 0;
   std::unique_ptr<observe::AccessLog> access_log_;
+  std::unique_ptr<Protection> protection_;
   std::unique_ptr<net::BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;

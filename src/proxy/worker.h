@@ -27,6 +27,7 @@
 
 namespace lintel::proxy {
 
+struct Protection;
 class StopHook;
 
 // Lives as long as all workers.
@@ -35,6 +36,7 @@ struct Shared {
   tls::TicketKeys* tickets = nullptr;
   observe::AccessLog* access_log = nullptr;
   net::BlockingPool* blocking = nullptr;
+  Protection* protection = nullptr;
   AppGate* gate = nullptr;             // dev only
   AnswerObserver* observer = nullptr;  // dev only
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
@@ -99,6 +101,8 @@ class Worker {
   StopHook*& stop_hooks() noexcept { return stop_hooks_; }
   // Of the lines about PROXY headers.
   log::Throttle& proxy_header_lines() noexcept { return proxy_header_lines_; }
+  Protection& protection() noexcept { return *shared_.protection; }
+  log::Throttle& protection_lines() noexcept { return protection_lines_; }
   log::Throttle& refused_forwarding_lines() noexcept { return refused_forwarding_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
@@ -144,7 +148,7 @@ class Worker {
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> to_start_;
   std::list<Port> ports_;  // connections refer to theirs: one that accepts no more goes when none is left
-  log::Throttle proxy_header_lines_, refused_forwarding_lines_;
+  log::Throttle proxy_header_lines_, refused_forwarding_lines_, protection_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
   bool log_enabled_ = false;
