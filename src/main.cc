@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   lintel::cli::add_import(app, exit_code);
   lintel::cli::add_doctor(app, exit_code);
   lintel::cli::add_resolve(app, exit_code);
+  lintel::cli::add_pages(app, exit_code);
   lintel::cli::add_version(app, exit_code);
   const std::span<const char* const> words(argv + 1, argc > 0 ? static_cast<size_t>(argc) - 1 : 0);
   if (const std::string help = lintel::cli::asked_help(app, words); !help.empty()) {

@@ -28,6 +28,7 @@ void add_trust(CLI::App& app, int& exit_code);
 void add_cert(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_resolve(CLI::App& app, int& exit_code);
+void add_pages(CLI::App& app, int& exit_code);
 void add_version(CLI::App& app, int& exit_code);
 
 // What `lintel version` and `lintel --version` print, without the line's end.
