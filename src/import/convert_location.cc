@@ -358,11 +358,12 @@ class Locations {
     Rules rules = read_rules(work_, scope, server_);
     site_.body = rules.body;
     site_.rate = rules.rate;
-    site_.burst = rules.burst;
+    site_.burst = rules.rate.empty() ? 0 : rules.burst;
     site_.connections_per_client = read_connection_limit(work_, scope);
     for (RouteModel& route : site_.routes) {
       if (route.rules.body == rules.body) route.rules.body.clear();
-      if (route.rules.rate == rules.rate) route.rules.rate.clear();
+      if (route.rules.rate == rules.rate && route.rules.burst == rules.burst) route.rules.rate.clear();
+      if (route.rules.rate.empty()) route.rules.burst = 0;
     }
     rules.body.clear();
     rules.rate.clear();

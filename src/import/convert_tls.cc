@@ -64,7 +64,7 @@ void read_versions(Work& work, const Server& server, SiteModel& site) {
   if (line == nullptr) return;
   work.report.used(*line);
   const auto has = [&](std::string_view version) { return std::ranges::find(line->args, version) != line->args.end(); };
-  if (has("TLSv1.3") && !has("TLSv1.2") && !has("TLSv1.1") && !has("TLSv1")) site.tls = "modern";
+  if (has("TLSv1.3") && !has("TLSv1.2") && !has("TLSv1.1") && !has("TLSv1")) site.tls_policy = "modern";
 }
 
 }  // namespace
@@ -94,8 +94,10 @@ void read_certificate(Work& work, const Server& server, SiteModel& site) {
   const Directive& key = *keys[0];
   if (is_certbot_path(file.arg(0)) && all_public) {
     use_acme(work, site);
+    work.model.acme.agree = true;  // certbot does not work without
     work.report.changed(file, fmt::format("certificate = \"acme\" is written: Lintel gets and renews certificates by "
-                                          "itself, and certbot is not needed for this name. To keep certbot's files: "
+                                          "itself, and certbot is not needed for this name. agree = true stands for "
+                                          "the terms of Let's Encrypt, as with certbot. To keep certbot's files: "
                                           "certificate = {{ file = \"{}\", key = \"{}\" }}",
                                           file.arg(0), key.arg(0)));
     return;

@@ -26,9 +26,10 @@ void collect_zone(Work& work, const Directive& line) {
   for (size_t at = 1; at < line.args.size(); ++at) {
     if (const auto value = option_value(line.args[at], "zone"); !value.empty()) name = value.substr(0, value.find(':'));
     if (const auto value = option_value(line.args[at], "rate"); !value.empty()) {
-      const std::string_view count = value.substr(0, value.find('r'));
-      zone.rate = fmt::format("{}/{}", count, value.ends_with("r/m") ? "m" : "s");
-      if (count.find_first_not_of("0123456789") != std::string_view::npos || count.empty()) zone.rate.clear();
+      const auto count = read_nginx_size(value.substr(0, value.find('r')));
+      if (count.has_value() && *count > 0 && *count <= 100'000) {
+        zone.rate = fmt::format("{}/{}", *count, value.ends_with("r/m") ? "m" : "s");
+      }
     }
   }
   if (key.find("$http_x_forwarded_for") != std::string_view::npos ||

@@ -54,7 +54,7 @@ struct SiteModel {
   std::vector<std::string> http_only;
   std::map<std::string, std::string> same_site;
   bool cookies_secure = true;
-  std::string tls;  // "modern"; "" = default
+  std::string tls_policy;  // "modern"; "" = default
   std::string client_ca, client_mode;
   std::map<std::string, std::string> request_set, response_set;
   std::vector<std::string> request_remove, response_remove;

@@ -120,8 +120,8 @@ std::string acme_text(const AcmeModel& acme) {
   text += acme.email.empty() ? "# email = \"you@example.com\"   # the issuer may write to you\n"
                              : fmt::format("email = {}\n", quoted(acme.email));
   if (!acme.directory.empty()) text += fmt::format("directory = {}\n", quoted(acme.directory));
-  text += acme.agree ? "agree = true\n"
-                     : "agree = true   # to the terms of Let's Encrypt, as you did with the old client\n";
+  text +=
+      acme.agree ? "agree = true\n" : "# agree = true   # to the issuer's terms; needed before the first certificate\n";
   return text;
 }
 
@@ -193,7 +193,7 @@ std::string site_text(const SiteModel& site) {
   if (!site.target.to.empty()) text += target_text(site.target);
   if (!site.redirect_http.empty()) text += fmt::format("redirect_http = {}\n", site.redirect_http);
   if (!site.hsts.empty()) text += fmt::format("hsts = {}\n", site.hsts);
-  if (!site.tls.empty()) text += fmt::format("tls = {}\n", quoted(site.tls));
+  if (!site.tls_policy.empty()) text += fmt::format("tls_policy = {}\n", quoted(site.tls_policy));
   if (!site.client_ca.empty()) {
     text += fmt::format("client_certificates = {{ ca = {}, mode = {} }}\n", quoted(site.client_ca),
                         quoted(site.client_mode));
