@@ -26,14 +26,15 @@ struct NoSolver final : Solver {
 // Shared by all issuers that the manager makes.
 struct Script {
   ManualClock* clock = nullptr;
-  std::deque<Problem> failures;  // of the next orders; then they succeed
+  std::deque<Problem> failures;     // of the next orders; then they succeed
   std::vector<std::string> orders;  // "issuer name replaces"
   int64_t lifetime_s = 90 * 86'400;
   RenewalInfo ari;
   bool has_ari = false;
   tls::KeyPtr ca_key = tls::generate_key(false);
-  tls::X509Ptr ca = tls::make_authority({.common_name = "t", .path_length = 0, .permitted = {}, .validity = {0, 4'000'000'000}},
-                                        ca_key.get(), nullptr, ca_key.get());
+  tls::X509Ptr ca =
+      tls::make_authority({.common_name = "t", .path_length = 0, .permitted = {}, .validity = {0, 4'000'000'000}},
+                          ca_key.get(), nullptr, ca_key.get());
 };
 
 class ScriptedIssuer final : public Issuer {
@@ -50,8 +51,8 @@ class ScriptedIssuer final : public Issuer {
     }
     const int64_t now = script_.clock->unix_ms() / 1000;
     const tls::KeyPtr key = tls::generate_key(false);
-    const tls::X509Ptr leaf =
-        tls::make_leaf(names, {now - 60, now - 60 + script_.lifetime_s}, key.get(), script_.ca.get(), script_.ca_key.get());
+    const tls::X509Ptr leaf = tls::make_leaf(names, {now - 60, now - 60 + script_.lifetime_s}, key.get(),
+                                             script_.ca.get(), script_.ca_key.get());
     co_return Issued{tls::to_pem(leaf.get()), tls::to_pem(key.get()), 7};
   }
   net::Task<std::expected<RenewalInfo, Problem>> renewal_info(std::string, TimeMs) override {
@@ -234,8 +235,8 @@ TEST_F(ManagerTest, AfterAFailedValidationStagingIsTriedFirst) {
   until([&] { return status().failures == 1 && manager_->orders_running() == 0; });
   pass(100);
   until([&] { return status().state == "valid"; });
-  EXPECT_EQ(script_.orders, (std::vector<std::string>{"letsencrypt a.test", "letsencrypt-staging a.test",
-                                                      "letsencrypt a.test"}));
+  EXPECT_EQ(script_.orders,
+            (std::vector<std::string>{"letsencrypt a.test", "letsencrypt-staging a.test", "letsencrypt a.test"}));
 }
 
 TEST_F(ManagerTest, AnotherProcessWithTheLockOrders) {
@@ -245,8 +246,7 @@ TEST_F(ManagerTest, AnotherProcessWithTheLockOrders) {
   start();
   pass(60);
   EXPECT_TRUE(script_.orders.empty());
-  ASSERT_TRUE(other->store("certificates/one/a.test",
-                           testing_support::make_bundle("a.test", clock_.unix_ms() / 1000)));
+  ASSERT_TRUE(other->store("certificates/one/a.test", testing_support::make_bundle("a.test", clock_.unix_ms() / 1000)));
   lock->reset();
   pass(60);
   until([&] { return status().state == "valid"; });

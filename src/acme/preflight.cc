@@ -96,9 +96,11 @@ std::string look_at_port(uint16_t port, const std::vector<uint16_t>& own) {
   if (std::ranges::find(own, port) != own.end()) return {};
   const std::string holder = port_holder(port);
   if (!holder.empty()) return fmt::format("port {} is held by {}, not by Lintel", port, holder);
-  return own.empty() ? "" : fmt::format("Lintel listens on port {}, and nothing on port {}, where the issuer looks "
-                                        "(right when a router passes {} on to it)",
-                                        own.front(), port, port);
+  return own.empty() ? ""
+                     : fmt::format(
+                           "Lintel listens on port {}, and nothing on port {}, where the issuer looks "
+                           "(right when a router passes {} on to it)",
+                           own.front(), port, port);
 }
 
 }  // namespace
@@ -131,7 +133,8 @@ std::string preflight(const std::string& name, const PreflightPorts& ports) {
     if (addresses.empty()) {
       say(fmt::format("{} does not resolve: add an A or AAAA record that leads here", log::escape(host)));
     } else if (std::ranges::none_of(addresses, here)) {
-      say(fmt::format("{} leads to {}, which is no address of this machine (right behind NAT or a load balancer; else "
+      say(
+          fmt::format("{} leads to {}, which is no address of this machine (right behind NAT or a load balancer; else "
                       "change the record)",
                       log::escape(host), joined(addresses)));
     }

@@ -8,7 +8,7 @@
 namespace lintel::acme {
 
 struct PreflightPorts {
-  bool http = true, https = true;        // which challenges are to be answered
+  bool http = true, https = true;             // which challenges are to be answered
   std::vector<uint16_t> own_http, own_https;  // where Lintel listens
 };
 

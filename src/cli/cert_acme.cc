@@ -24,7 +24,8 @@ constexpr const char* default_file = "/etc/lintel/lintel.toml";
 Outcome<std::shared_ptr<const config::Config>> config_of(const std::string& file) {
   const std::string path = file.empty() ? default_file : file;
   if (::access(path.c_str(), R_OK) != 0) {
-    return fail(ErrorCode::not_found, fmt::format("cannot read {}; name the configuration with -c FILE", log::escape(path)));
+    return fail(ErrorCode::not_found,
+                fmt::format("cannot read {}; name the configuration with -c FILE", log::escape(path)));
   }
   config::ParseResult parsed = config::parse_file(path);
   if (parsed.config == nullptr) {
@@ -58,9 +59,10 @@ std::string date_of(int64_t unix_s) {
 
 std::string encoded(const std::string& name) {
   std::string text;
-  for (const char c : name) text += c == '*' || c == ':' || c == '%' || c == '&' || c == ' ' || c == '#' || c == '+'
-                                        ? fmt::format("%{:02X}", static_cast<unsigned char>(c))
-                                        : std::string(1, c);
+  for (const char c : name)
+    text += c == '*' || c == ':' || c == '%' || c == '&' || c == ' ' || c == '#' || c == '+'
+                ? fmt::format("%{:02X}", static_cast<unsigned char>(c))
+                : std::string(1, c);
   return text;
 }
 
@@ -114,8 +116,8 @@ Outcome<nlohmann::json> obtained_certificates(const std::string& file) {
 
 void print_obtained(const nlohmann::json& list) {
   for (const auto& one : list) {
-    fmt::print("{}  {}  {}  expires {}  next renewal {}\n", log::escape(one.value("name", "")),
-               one.value("state", ""), one.value("issuer", "").empty() ? "-" : log::escape(one.value("issuer", "")),
+    fmt::print("{}  {}  {}  expires {}  next renewal {}\n", log::escape(one.value("name", "")), one.value("state", ""),
+               one.value("issuer", "").empty() ? "-" : log::escape(one.value("issuer", "")),
                date_of(one.value("not_after_unix_s", int64_t{0})), date_of(one.value("next_try_unix_s", int64_t{0})));
     const std::string error = one.value("last_error", "");
     if (!error.empty()) fmt::print("    failed {} times: {}\n", one.value("failures", 0), log::escape(error));

@@ -120,7 +120,8 @@ std::string render_unit(const UnitPlan& plan) {
   std::string text(shipped_unit());
   set_line(text, "ExecStart",
            fmt::format("{} serve -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
-  set_line(text, "ExecReload", fmt::format("{} reload -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
+  set_line(text, "ExecReload",
+           fmt::format("{} reload -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
   if (plan.sees_home) set_line(text, "ProtectHome", "read-only");
   std::string paths;
   for (const std::string& folder : plan.writable) paths += "\nReadWritePaths=" + unit_word(folder, false);

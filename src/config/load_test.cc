@@ -116,8 +116,7 @@ TEST(Load, types_are_checked) {
 
 TEST(Load, keys_of_later_versions_are_refused_by_name) {
   const std::string later = " is known, but not available in this version; remove it";
-  EXPECT_THAT(lines(parse("[server]\nmetrics = \":1\"\n" + site(""))),
-              ElementsAre("2:1 error: \"metrics\"" + later));
+  EXPECT_THAT(lines(parse("[server]\nmetrics = \":1\"\n" + site(""))), ElementsAre("2:1 error: \"metrics\"" + later));
 }
 
 TEST(Load, proxy_protocol_lists_the_peers_of_a_listener) {

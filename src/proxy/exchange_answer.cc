@@ -207,8 +207,8 @@ void Exchange::answer_redirect(uint16_t status, std::string_view location) {
   send_own_answer(status, fields, {});
 }
 
-// RFC 8555 §8.3, before any rule about hosts and any redirect: the site may not be servable yet. What is not Lintel's own
-// challenge is a request like any other.
+// RFC 8555 §8.3, before any rule about hosts and any redirect: the site may not be servable yet. What is not Lintel's
+// own challenge is a request like any other.
 bool Exchange::answered_challenge() {
   static constexpr std::string_view prefix = "/.well-known/acme-challenge/";
   if (!head_.target.starts_with(prefix)) return false;

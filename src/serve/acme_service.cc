@@ -97,8 +97,8 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
   AcmeService* self = service.get();
   auto settings = self->manager_settings(*config);
   if (!settings) return std::unexpected(settings.error());
-  self->solvers_ = std::make_unique<acme::Solvers>(reactor, *self->blocking_, self->challenges_,
-                                                   self->solver_settings(*config));
+  self->solvers_ =
+      std::make_unique<acme::Solvers>(reactor, *self->blocking_, self->challenges_, self->solver_settings(*config));
   acme::Manager::Parts parts{.reactor = reactor,
                              .blocking = *self->blocking_,
                              .storage = *self->storage_,

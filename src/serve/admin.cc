@@ -88,7 +88,8 @@ net::Task<SmallAnswer> answer_certificates(Service& service, SmallRequest reques
   AcmeService* acme = service.acme();
   const bool acts = request.method == "POST" || request.method == "PUT";
   if (!acts && request.path == "/certificates") {
-    co_return as_json({{"certificates", to_json(acme != nullptr ? acme->status() : std::vector<acme::CertificateStatus>{})}});
+    co_return as_json(
+        {{"certificates", to_json(acme != nullptr ? acme->status() : std::vector<acme::CertificateStatus>{})}});
   }
   const std::string name = query_value(request.query, "name");
   const Error unknown{ErrorCode::not_found,

@@ -226,6 +226,8 @@ class Serve(Lintel):
         self.config_path.write_text(toml(self.server, sites, trust))
         super().__init__(["serve", "-c", str(self.config_path)], folder, **process_options)
         if wait:
+            # Ports are bound first; by its first line all the rest (root given up, admin socket) has been done as well.
+            wait_until(lambda: "lintel: http" in self.stderr() or self.process.poll() is not None, "lintel to serve", 30)
             self.wait_listening(*[p for p, key in ((self.https, "https"), (self.http, "http"))
                                   if any(str(p) in str(item) for item in self.server[key])])
 
