@@ -444,6 +444,41 @@ TEST_F(AcmeClientTest, SeveralOrdersAtOnceMakeOneAccount) {
   EXPECT_EQ(issuer.count("/new-account"), 1U);
 }
 
+TEST_F(AcmeClientTest, RenewalInformationIsAskedForWithoutAnAccount) {
+  issuer.has_renewal_info = true;
+  std::optional<std::expected<RenewalInfo, Problem>> result;
+  const auto ask = [&]() -> net::Task<void> {
+    std::expected<RenewalInfo, Problem> info =
+        co_await client->renewal_info("aki.serial", reactor.now_ms() + one_hour_ms);
+    result.emplace(std::move(info));
+  };
+  const auto run_it = [&](const Reply& reply) {
+    fault("/ari/aki.serial", 1, reply);
+    result.reset();
+    net::Nursery flows(reactor);
+    flows.spawn(ask());
+    while (!result) turn();
+  };
+  run_it(FakeIssuer::reply(200,
+                           {{"suggestedWindow", {{"start", "2025-01-02T04:00:00Z"}, {"end", "2025-01-03T04:00:00Z"}}}},
+                           {{"retry-after", "21600"}}));
+  ASSERT_TRUE(*result) << result->error().message;
+  EXPECT_EQ((*result)->end_unix_s - (*result)->start_unix_s, 86'400);
+  EXPECT_EQ((*result)->retry_after_s, 21'600);
+  EXPECT_EQ(issuer.count("/new-account"), 0U);
+  run_it(FakeIssuer::problem(404, "malformed", "no such certificate"));
+  ASSERT_FALSE(*result);
+  EXPECT_EQ(result->error().code, ErrorCode::not_found);
+  run_it(fetch::Response{200, {}, "{}"});
+  ASSERT_FALSE(*result);
+  EXPECT_EQ(result->error().code, ErrorCode::acme_protocol);
+  issuer.has_renewal_info = false;
+  restart();
+  run_it(fetch::Response{200, {}, "{}"});
+  ASSERT_FALSE(*result);
+  EXPECT_EQ(result->error().code, ErrorCode::not_found);
+}
+
 TEST_F(AcmeClientTest, AHostileDirectoryCannotTurnHttpsIntoHttp) {
   fault("/directory", 1,
         FakeIssuer::reply(200, {{"newNonce", "http://ca.test/new-nonce"},

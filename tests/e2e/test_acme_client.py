@@ -123,7 +123,7 @@ class Plain(AcmeClientCase):
             self.assertGreater(result["end"], result["start"])
 
     def test_an_issuer_with_an_unknown_certificate_gets_no_account(self):
-        result = self.obtain(ca_file="/etc/ssl/certs/ca-certificates.crt", seconds=40)
+        result = self.obtain(ca_file="/etc/ssl/certs/ca-certificates.crt", seconds=6)
         self.assertEqual(result["problem"]["code"], "acme-unreachable")
         self.assertIn("TLS", result["problem"]["message"])
 

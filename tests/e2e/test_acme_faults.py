@@ -81,7 +81,7 @@ class BadDay(unittest.TestCase):
 
     def test_an_answer_without_end_is_cut_off(self):
         self.faults.add("/dir", *[answer_with(200, b"[" * 5_000_000)] * 10)
-        result = self.obtain()
+        result = self.obtain(seconds=30)
         self.assertEqual(result["problem"]["code"], "acme-protocol")
         self.assertIn("larger than", result["problem"]["message"])
 
