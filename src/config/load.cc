@@ -88,8 +88,6 @@ constexpr KeyInfo later_keys[] = {
     {"site.health", "every", "duration", "\"5s\"", false},
     {"site.health", "fall", "integer", "3", false},
     {"site.health", "rise", "integer", "2", false},
-    {"site.client_certificates", "ca", "path", "required", false},
-    {"site.client_certificates", "mode", "string", "\"require\"", false},
     {"site.route.basic_auth", "users_file", "path", "required", false},
 };
 

@@ -99,6 +99,33 @@ void answer_plain_on_tls(int fd) {
   ::shutdown(fd, SHUT_WR);
 }
 
+// A client whose certificate does not count is told by an alert that says little; who runs the site has to know more.
+void log_failed_handshake(ClientConnection& connection, const std::string& why) {
+  const tls::Engine& engine = connection.stream.engine();
+  const tls::HandshakePolicy* policy = engine.ssl() != nullptr ? tls::policy_of(engine.ssl()) : nullptr;
+  const bool asked = policy != nullptr && policy->client_certificates != tls::ClientCertificates::off;
+  const std::string_view name = facts(ErrorCode::tls_handshake_failed).name;
+  const std::string& peer = connection.context.peer_text;
+  uint64_t skipped = 0;
+  if (!asked || !connection.worker.client_certificate_lines().admit(connection.worker.reactor().now_ms(), skipped)) {
+    return log::debug("{}: TLS with {}: {}", name, peer, why);
+  }
+  const char* sni = SSL_get_servername(engine.ssl(), TLSEXT_NAMETYPE_host_name);
+  log::info("{}: TLS with {} for {}: {}", name, peer, sni != nullptr ? log::escape(sni) : "no name", why);
+  if (skipped != 0) log::info("{} such lines were left out before", skipped);
+}
+
+// While OpenSSL's object is still there: with the first data the engine may let go of it.
+void note_policy(ClientConnection& connection) {
+  const SSL* ssl = connection.stream.engine().ssl();
+  const tls::HandshakePolicy* policy = tls::policy_of(ssl);
+  if (policy == nullptr) return;
+  auto guard = std::make_unique<GuardedConnection>();
+  guard->policy_id = policy->id;
+  if (policy->client_certificates != tls::ClientCertificates::off) guard->client_cert = tls::client_cert_field(ssl);
+  connection.context.guard = std::move(guard);
+}
+
 net::Task<bool> handshake(ClientConnection& connection) {
   net::Stream& stream = connection.stream;
   stream.start_tls(tls::Engine::server(connection.worker.tls_context()));
@@ -108,7 +135,7 @@ net::Task<bool> handshake(ClientConnection& connection) {
     if (status == tls::HandshakeStatus::failed) {
       const std::string why = stream.engine().failure();
       if (why.find("http request") != std::string::npos) answer_plain_on_tls(stream.fd());
-      log::debug("{}: TLS with {}: {}", facts(ErrorCode::tls_handshake_failed).name, connection.context.peer_text, why);
+      log_failed_handshake(connection, why);
       co_return false;
     }
     const net::Wake wake = co_await connection.signal.wait();
@@ -118,6 +145,7 @@ net::Task<bool> handshake(ClientConnection& connection) {
     }
     stream.flush();
   }
+  note_policy(connection);
   const tls::SessionFacts facts = stream.engine().facts();
   ConnectionContext& context = connection.context;
   context.facts.https = true;

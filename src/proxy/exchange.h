@@ -2,6 +2,9 @@
 // docs/request-life.md draws it. One coroutine; everything that concerns the exchange wakes its one Signal.
 #pragma once
 
+#include <openssl/ssl.h>
+
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,6 +37,12 @@ struct SpokeForClient {
   std::string unique_id;       // that it gave the connection, "" = none
 };
 
+// Of a connection whose handshake was under a TLS policy of a site.
+struct GuardedConnection {
+  std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> policy_id{};
+  std::string client_cert;  // the verified certificate as a Client-Cert value (RFC 9440), "" = none was shown
+};
+
 // What a client connection knows about itself; lives as long as the connection.
 struct ConnectionContext {
   forwarded::ConnectionFacts facts;
@@ -42,6 +51,7 @@ struct ConnectionContext {
   std::string sni;
   bool tls_resumed = false;
   std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
+  std::unique_ptr<const GuardedConnection> guard;  // null: no policy beyond the usual
   std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
 };
 
@@ -68,6 +78,7 @@ class Exchange {
   Result<void> route();
   bool redirected();
   Result<void> check_access();
+  Result<void> check_tls_policy() const;
   Result<void> choose_target();
   void note_upgrade();
   // --- the request for the app (exchange_request.cc)
@@ -77,6 +88,7 @@ class Exchange {
   void add_simulated_fields();  // exchange_simulate.cc
   bool nominated(std::string_view name) const;
   bool withheld(std::string_view name) const;
+  bool names_client_by_certificate() const noexcept;
   const http::FieldList* clean_trailers(const http::FieldList* trailers, bool of_request);
   // --- connect, send, relay (exchange.cc)
   net::Task<ErrorCode> wait_for_app();

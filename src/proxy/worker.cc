@@ -30,6 +30,11 @@ tls::CertificatePtr Worker::Certificates::find(std::string_view sni) {
   return source != nullptr ? source->find(sni) : nullptr;
 }
 
+tls::HandshakePolicyPtr Worker::Certificates::policy(std::string_view sni) {
+  tls::CertificateSource* source = worker_.snapshot_->certificates.get();
+  return source != nullptr ? source->policy(sni) : nullptr;
+}
+
 Outcome<void> Worker::prepare(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> listeners) {
   snapshot_ = SnapshotRef(new SnapshotUse(std::move(snapshot)));
   to_start_ = std::move(listeners);

@@ -80,6 +80,8 @@ class Worker {
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
+  // Of the snapshot of the moment.
+  tls::CertificateSource& certificates() noexcept { return certificates_; }
   SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
   bool force_http() const noexcept { return shared_.force_http; }
   std::string_view instance_id() const noexcept { return shared_.instance_id; }
@@ -92,6 +94,7 @@ class Worker {
   // Of the lines about PROXY headers.
   log::Throttle& proxy_header_lines() noexcept { return proxy_header_lines_; }
   log::Throttle& refused_forwarding_lines() noexcept { return refused_forwarding_lines_; }
+  log::Throttle& client_certificate_lines() noexcept { return client_certificate_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
   void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
@@ -114,6 +117,7 @@ class Worker {
    public:
     explicit Certificates(Worker& worker) : worker_(worker) {}
     tls::CertificatePtr find(std::string_view sni) override;
+    tls::HandshakePolicyPtr policy(std::string_view sni) override;
 
    private:
     Worker& worker_;
@@ -136,7 +140,7 @@ class Worker {
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> to_start_;
   std::list<Port> ports_;  // connections refer to theirs: one that accepts no more goes when none is left
-  log::Throttle proxy_header_lines_, refused_forwarding_lines_;
+  log::Throttle proxy_header_lines_, refused_forwarding_lines_, client_certificate_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
   bool log_enabled_ = false;

@@ -48,6 +48,16 @@ std::string last_reason() {
   return reason != nullptr ? reason : "unknown reason";
 }
 
+// A certificate authority that looks for a tls-alpn-01 answer (RFC 8737) has no client certificate. Such a connection
+// cannot go on to anything else: no other protocol was offered.
+bool is_acme_validation(SSL* ssl) {
+  static constexpr std::string_view only_acme("\x00\x0b\x0a" "acme-tls/1", 13);
+  const unsigned char* data = nullptr;
+  size_t size = 0;
+  return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&
+         std::string_view(reinterpret_cast<const char*>(data), size) == only_acme;
+}
+
 // The first thing that happens with a ClientHello, before a ticket is looked at. The session-id context must be set
 // here: later, a ticket that a public site gave would already have resumed where a client certificate is required.
 int on_client_hello(SSL* ssl, int* alert, void*) {
@@ -62,6 +72,14 @@ int on_client_hello(SSL* ssl, int* alert, void*) {
   }
   if (state.on_hello && !state.on_hello(sni)) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_CLIENT_HELLO_ERROR;
+  }
+  if (sni.empty()) sni = Engine::local_name(ssl);
+  HandshakePolicyPtr policy = state.source->policy(sni);
+  if (policy != nullptr && is_acme_validation(ssl)) policy = nullptr;
+  if (policy != nullptr || policy_of(ssl) != nullptr) {
+    if (policy != nullptr && apply_policy(ssl, policy)) return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_ILLEGAL_PARAMETER;
     return SSL_CLIENT_HELLO_ERROR;
   }
   if (SSL_set_session_id_context(ssl, state.session_id_context.data(),
@@ -148,6 +166,7 @@ bool set_server_callbacks(SSL_CTX* context, const ServerOptions& options, Certif
   Engine::watch_secrets(context);
   if (!state->alpn.empty()) SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
+  SSL_CTX_set_session_ticket_cb(context, nullptr, on_ticket_decrypted, nullptr);
   SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
   if (SSL_CTX_set_ex_data(context, server_state_index(), state.get()) != 1) return false;
   static_cast<void>(state.release());

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/errors.h"
+#include "tls/handshake_policy.h"
 
 namespace lintel::tls {
 
@@ -46,6 +47,12 @@ class CertificateSource {
   // `sni` lower case without trailing dot, or the listener's IP text when the client sent none (empty when unknown).
   // nullptr: the handshake fails with unrecognized_name.
   virtual CertificatePtr find(std::string_view sni) = 0;
+  // What the handshake for that name must keep to; null: nothing beyond the context. Asked first, also when a session
+  // is resumed.
+  virtual HandshakePolicyPtr policy(std::string_view sni) {
+    static_cast<void>(sni);
+    return nullptr;
+  }
 };
 
 // Ticket keys (RFC 5077, RFC 8446 §4.6.1), shared by all workers, rotated; the newest encrypts, older ones decrypt.

@@ -77,7 +77,7 @@ class Check(unittest.TestCase):
                 self.assertEqual(shown[1], "  " + text.splitlines()[line - 1])
 
     def test_all_mistakes_at_once(self):
-        done = self.check("[server]\nworkers = -1\nusr = \"x\"\n" + SITE + "hsts = \"auto\"\nbalance = \"least-conn\"\n")
+        done = self.check("[server]\nworkers = -1\nusr = \"x\"\n" + SITE + "hsts = \"always\"\nbalance = \"least-conn\"\n")
         self.assertEqual(done.returncode, 2)
         self.assertEqual(done.stderr.count(b": error: "), 4)
         self.assertTrue(done.stderr.endswith(b"lintel: lintel.toml is not valid: 4 errors\n"), done.stderr)
