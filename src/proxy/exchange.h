@@ -118,7 +118,9 @@ class Exchange {
   void answer_redirect(uint16_t status, std::string_view location);
   void add_date(http::FieldList& fields);
   void send_own_answer(uint16_t status, http::FieldList& fields, std::string_view body);
+  std::string_view hsts_value() const;
   void log();
+  void count();
 
   Worker& worker_;
   const ConnectionContext& connection_;

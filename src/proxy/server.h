@@ -63,6 +63,9 @@ class Server {
   // apply().
   void look_after();
   void reopen_log() { access_log_->reopen(); }
+  // Null: server.metrics is "off".
+  observe::Metrics* metrics() const noexcept { return metrics_.get(); }
+  uint64_t log_lines_dropped() const noexcept { return access_log_->dropped(); }
   const std::shared_ptr<const config::Config>& config() const noexcept { return snapshot_->config; }
   // Duplicates of the listening sockets, for the process that takes over. The caller closes them.
   std::vector<InheritedSocket> duplicate_sockets() const;
@@ -91,6 +94,8 @@ class Server {
   std::unique_ptr<tls::TicketKeys> tickets_;
   TimeMs tickets_rotated_ms_ = 0;
   std::unique_ptr<observe::AccessLog> access_log_;
+  std::unique_ptr<observe::Metrics> metrics_;
+  std::unique_ptr<HstsNames> hsts_;
   std::unique_ptr<net::BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;

@@ -15,6 +15,8 @@ Worker::Worker(unsigned index, const Shared& shared)
       reactor_(*shared.clock),
       certificates_(*this),
       upstreams_(reactor_, *shared.blocking),
+      hsts_(shared.hsts),
+      metrics_(shared.metrics != nullptr ? &shared.metrics->worker(index) : nullptr),
       log_enabled_(shared.access_log != nullptr && shared.access_log->enabled()),
       background_(reactor_),
       connections_(reactor_) {}

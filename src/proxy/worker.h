@@ -17,7 +17,9 @@
 #include "net/listener.h"
 #include "net/task.h"
 #include "observe/access_log.h"
+#include "observe/metrics.h"
 #include "proxy/gate.h"
+#include "proxy/hsts.h"
 #include "proxy/request_id.h"
 #include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
@@ -32,6 +34,8 @@ struct Shared {
   const Clock* clock = &system_clock();
   tls::TicketKeys* tickets = nullptr;
   observe::AccessLog* access_log = nullptr;
+  observe::Metrics* metrics = nullptr;  // null: off
+  HstsNames* hsts = nullptr;            // null: no site has hsts = "auto" that could ever count (dev)
   net::BlockingPool* blocking = nullptr;
   AppGate* gate = nullptr;             // dev only
   AnswerObserver* observer = nullptr;  // dev only
@@ -97,6 +101,11 @@ class Worker {
   log::Throttle& client_certificate_lines() noexcept { return client_certificate_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
+  // Null when they are off.
+  observe::WorkerMetrics* metrics() const noexcept { return metrics_; }
+  // Are the times of an exchange of use to anybody?
+  bool measures() const noexcept { return log_enabled_ || metrics_ != nullptr; }
+  HstsView& hsts() noexcept { return hsts_; }
   void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
   std::string_view new_request_id(Arena& arena) { return request_ids_.mint(arena); }
   // Does a CDN-Loop field name this instance (RFC 8586)?
@@ -143,6 +152,8 @@ class Worker {
   log::Throttle proxy_header_lines_, refused_forwarding_lines_, client_certificate_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
+  HstsView hsts_;
+  observe::WorkerMetrics* metrics_ = nullptr;
   bool log_enabled_ = false;
   bool stopping_ = false;
   Stop how_ = Stop::at_once;
