@@ -114,15 +114,6 @@ inline constexpr uint32_t minted_renew_s = 24 * 3600;  // a minted leaf is repla
 inline constexpr size_t certificate_names_count = 100;
 inline constexpr unsigned tls_idle_records_count = 32;  // in a row without data: empty ones, key updates
 inline constexpr uint64_t tls_records_per_key_count = uint64_t{1} << 24;  // RFC 8446 §5.5 allows 2^24.5
-inline constexpr size_t client_authorities_count = 256;     // that may sign client certificates, of one site
-inline constexpr int client_chain_depth = 4;                // intermediates of a client's chain
-inline constexpr size_t client_chain_bytes = 16 * 1024;     // of what a client shows
-inline constexpr uint32_t hsts_auto_age_s = 24 * 3600;      // that a trusted certificate has served, before hsts = "auto"
-inline constexpr uint32_t hsts_auto_forget_s = 90 * 86'400; // a name that no trusted certificate has served for so long
-inline constexpr size_t hsts_names_count = 50'000;
-inline constexpr size_t hsts_file_bytes = 16 * 1024 * 1024;
-inline constexpr size_t hsts_checks_count = 64;             // certificates that wait to be verified
-inline constexpr uint32_t hsts_check_ms = 5'000;            // between looks at them
 inline constexpr size_t pem_file_bytes = 1024 * 1024;
 inline constexpr size_t ca_bundle_bytes = 8 * 1024 * 1024;
 

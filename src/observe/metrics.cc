@@ -146,7 +146,7 @@ Metrics::~Metrics() = default;
 size_t Metrics::site_label(std::string_view first_host) {
   const std::lock_guard lock(mutex_);
   if (const auto found = labels_.find(first_host); found != labels_.end()) return found->second;
-  if (labels_.size() >= metric_sites_count) return other_sites;
+  if (labels_.size() >= limits::metrics_sites_count) return other_sites;
   names_.emplace_back(first_host);
   return labels_.emplace(first_host, names_.size() - 1).first->second;
 }

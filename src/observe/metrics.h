@@ -16,11 +16,9 @@
 #include <vector>
 
 #include "base/errors.h"
+#include "base/limits_tls.h"
 
 namespace lintel::observe {
-
-// Sites with a label of their own: some 40 series each.
-inline constexpr size_t metric_sites_count = 1000;
 
 // Text format 0.0.4. A family's samples stand together below its head.
 class Exposition {
@@ -90,7 +88,7 @@ class alignas(64) WorkerMetrics {
     Counter bytes_in, bytes_out;
   };
   Site* site(size_t label) noexcept;
-  std::array<std::atomic<Site*>, metric_sites_count + 2> sites_{};
+  std::array<std::atomic<Site*>, limits::metrics_sites_count + 2> sites_{};
   Histogram first_byte_;
   std::array<Counter, 256> errors_;
   std::array<Counter, 4> opened_, closed_, handshakes_;
@@ -103,7 +101,7 @@ class Metrics {
   ~Metrics();
   WorkerMetrics& worker(unsigned index) noexcept { return *workers_[index]; }
   // The label of the site whose first host this is: always the same one, also after a reload. Sites beyond
-  // metric_sites_count share "other". Thread-safe.
+  // limits::metrics_sites_count share "other". Thread-safe.
   size_t site_label(std::string_view first_host);
   // Label of requests that no site was found for.
   static constexpr size_t no_site = 0;

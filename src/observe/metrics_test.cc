@@ -49,7 +49,7 @@ TEST(Metrics, ClientsCannotMakeSeries) {
 TEST(Metrics, SitesAreBoundedAndKeepTheirLabel) {
   Metrics metrics(1);
   const size_t first = metrics.site_label("first.test");
-  for (size_t i = 0; i < 2 * metric_sites_count; ++i) metrics.site_label("site" + std::to_string(i) + ".test");
+  for (size_t i = 0; i < 2 * limits::metrics_sites_count; ++i) metrics.site_label("site" + std::to_string(i) + ".test");
   EXPECT_EQ(metrics.site_label("first.test"), first);
   const size_t late = metrics.site_label("late.test");
   EXPECT_EQ(late, metrics.site_label("later.test")) << "one label for all that are too many";

@@ -224,6 +224,10 @@ void Exchange::add_date(FieldList& fields) {
 void Exchange::send_own_answer(uint16_t status, FieldList& fields, std::string_view body) {
   status_ = status;
   add_date(fields);
+  // Redirects too: a visitor of "www." who is sent on should not begin with http the next time.
+  if (const std::string_view hsts = site_ != nullptr ? hsts_value() : std::string_view(); !hsts.empty()) {
+    fields.push(arena_, {"Strict-Transport-Security", hsts, FieldId::strict_transport_security});
+  }
   const bool with_body = !body.empty() && head_.method_id != http::Method::head;
   client_.send_head({.status = status,
                      .fields = &fields,

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/ip.h"
 #include "base/limits.h"
+#include "base/limits_tls.h"
 #include "base/log.h"
 #include "tls/public_trust.h"
 
