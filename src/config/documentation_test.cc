@@ -103,7 +103,8 @@ std::string file_with(const Row& row) {
 
 TEST(Documentation, examples_are_what_the_parser_accepts) {
   const Folder folder;
-  for (const char* name : {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "clients.pem"}) {
+  for (const char* name :
+       {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "clients.pem"}) {
     folder.write(name);
   }
   for (const Row& row : documented()) {

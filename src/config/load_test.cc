@@ -116,8 +116,7 @@ TEST(Load, types_are_checked) {
 
 TEST(Load, keys_of_later_versions_are_refused_by_name) {
   const std::string later = " is known, but not available in this version; remove it";
-  EXPECT_THAT(lines(parse("acme.email = \"x\"\n" + site(""))),
-              ElementsAre("1:1 error: \"acme\"" + later));
+  EXPECT_THAT(lines(parse("acme.email = \"x\"\n" + site(""))), ElementsAre("1:1 error: \"acme\"" + later));
 }
 
 TEST(Load, metrics_have_an_address) {

@@ -105,9 +105,8 @@ bool read_metrics(Context& context, const toml::node& node, Draft& draft) {
   if (address->kind == SocketAddress::Kind::ip && !address->ip.is_loopback()) {
     context.report.warning(text->where, "everybody who reaches this address can read the metrics; they name the sites");
   }
-  draft.config.metrics = address->kind == SocketAddress::Kind::unix_path
-                             ? "unix:" + resolve_path(context, address->path)
-                             : text->value;
+  draft.config.metrics =
+      address->kind == SocketAddress::Kind::unix_path ? "unix:" + resolve_path(context, address->path) : text->value;
   return true;
 }
 

@@ -219,7 +219,8 @@ void Metrics::render_connections(Exposition& to) const {
               static_cast<double>(sum([&](const WorkerMetrics& w) -> const Counter& { return w.handshakes_[i]; })));
   }
   to.family("lintel_tls_handshakes_failed_total", "counter", "Handshakes that failed, also for want of time.");
-  to.sample({}, static_cast<double>(sum([](const WorkerMetrics& w) -> const Counter& { return w.failed_handshakes_; })));
+  to.sample({},
+            static_cast<double>(sum([](const WorkerMetrics& w) -> const Counter& { return w.failed_handshakes_; })));
 }
 
 std::string Metrics::render() {

@@ -47,8 +47,8 @@ class Counter {
 };
 
 struct Histogram {
-  static constexpr std::array<uint32_t, 12> bounds_us = {1'000,   2'500,   5'000,     10'000,    25'000,     50'000,
-                                                         100'000, 250'000, 1'000'000, 2'500'000, 10'000'000, 60'000'000};
+  static constexpr std::array<uint32_t, 12> bounds_us = {
+      1'000, 2'500, 5'000, 10'000, 25'000, 50'000, 100'000, 250'000, 1'000'000, 2'500'000, 10'000'000, 60'000'000};
   std::array<Counter, bounds_us.size() + 1> buckets;  // each value in one; the last is beyond all bounds
   Counter sum_us;
   void observe(uint64_t us) noexcept;

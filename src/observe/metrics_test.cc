@@ -13,8 +13,13 @@ TEST(Metrics, WorkersAreAddedUp) {
   Metrics metrics(2);
   const size_t site = metrics.site_label("a.test");
   for (unsigned worker : {0U, 0U, 1U}) {
-    metrics.worker(worker).request({.site = site, .method = "GET", .status = 204, .duration_us = 3'000,
-                                    .first_byte_us = 900, .bytes_in = 5, .bytes_out = 7});
+    metrics.worker(worker).request({.site = site,
+                                    .method = "GET",
+                                    .status = 204,
+                                    .duration_us = 3'000,
+                                    .first_byte_us = 900,
+                                    .bytes_in = 5,
+                                    .bytes_out = 7});
   }
   metrics.worker(1).opened(ClientProtocol::https2);
   metrics.worker(0).handshake(true, true);

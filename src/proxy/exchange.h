@@ -50,9 +50,9 @@ struct ConnectionContext {
   std::string_view tls_version, tls_cipher;  // static
   std::string sni;
   bool tls_resumed = false;
-  std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
+  std::unique_ptr<const SpokeForClient> proxy;     // null: the listener asks for no PROXY header
   std::unique_ptr<const GuardedConnection> guard;  // null: no policy beyond the usual
-  std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
+  std::string_view protocol;                       // "HTTP/1.1" or "HTTP/2", for the log
 };
 
 class Exchange {

@@ -34,8 +34,8 @@ bool parse_line(std::string_view line, std::string& name, int64_t& since) {
   return sane && !name.empty() && name.size() <= limits::host_bytes;
 }
 
-// The name of the certificate that covers `sni`: "*.example.com" for every name of a wildcard, or clients could fill the
-// file with names of their choice.
+// The name of the certificate that covers `sni`: "*.example.com" for every name of a wildcard, or clients could fill
+// the file with names of their choice.
 std::string covering_name(X509* leaf, const std::string& sni) {
   char* matched = nullptr;
   std::string name;

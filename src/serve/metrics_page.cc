@@ -17,7 +17,9 @@ bool is_metrics_host(std::string_view host, bool unix_socket) {
 }
 
 SmallAnswer answer_metrics(Service& service, const SmallRequest& request, bool unix_socket) {
-  const auto refuse = [](uint16_t status, std::string body) { return SmallAnswer{status, "text/plain", std::move(body)}; };
+  const auto refuse = [](uint16_t status, std::string body) {
+    return SmallAnswer{status, "text/plain", std::move(body)};
+  };
   if (!is_metrics_host(request.host, unix_socket)) {
     return refuse(421, "host-not-served: ask by IP address or as localhost\n");
   }

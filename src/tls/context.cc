@@ -51,7 +51,10 @@ std::string last_reason() {
 // A certificate authority that looks for a tls-alpn-01 answer (RFC 8737) has no client certificate. Such a connection
 // cannot go on to anything else: no other protocol was offered.
 bool is_acme_validation(SSL* ssl) {
-  static constexpr std::string_view only_acme("\x00\x0b\x0a" "acme-tls/1", 13);
+  static constexpr std::string_view only_acme(
+      "\x00\x0b\x0a"
+      "acme-tls/1",
+      13);
   const unsigned char* data = nullptr;
   size_t size = 0;
   return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&

@@ -23,8 +23,8 @@ struct HandshakePolicy {
   std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> id{};
   bool tls13_only = false;
   ClientCertificates client_certificates = ClientCertificates::off;
-  X509_STORE* trusted = nullptr;                 // owned; the authorities whose client certificates count
-  STACK_OF(X509_NAME) * authorities = nullptr;   // owned; as the client is told, so that it can choose
+  X509_STORE* trusted = nullptr;                // owned; the authorities whose client certificates count
+  STACK_OF(X509_NAME) * authorities = nullptr;  // owned; as the client is told, so that it can choose
   HandshakePolicy() = default;
   HandshakePolicy(const HandshakePolicy&) = delete;
   HandshakePolicy& operator=(const HandshakePolicy&) = delete;
@@ -32,8 +32,8 @@ struct HandshakePolicy {
 };
 using HandshakePolicyPtr = std::shared_ptr<const HandshakePolicy>;
 
-// `ca_file` is read when `mode` is not off. Errors: those of reading it; certificate_invalid when it has no certificate,
-// a damaged one, or more than limits::client_authorities_count.
+// `ca_file` is read when `mode` is not off. Errors: those of reading it; certificate_invalid when it has no
+// certificate, a damaged one, or more than limits::client_authorities_count.
 Outcome<HandshakePolicyPtr> make_handshake_policy(bool tls13_only, ClientCertificates mode, const std::string& ca_file);
 
 // Puts `ssl` under `policy`; within client_hello_cb. False when it is under another one already (the second ClientHello

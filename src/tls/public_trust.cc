@@ -42,8 +42,8 @@ SystemStore::~SystemStore() { X509_STORE_free(store_); }
 bool SystemStore::trusts(X509* leaf, STACK_OF(X509) * chain, int64_t unix_s) const {
   X509_STORE_CTX* context = X509_STORE_CTX_new();
   if (context == nullptr) throw std::bad_alloc();
-  bool trusted = X509_STORE_CTX_init(context, store_, leaf, chain) == 1 &&
-                 X509_STORE_CTX_set_default(context, "ssl_server") == 1;
+  bool trusted =
+      X509_STORE_CTX_init(context, store_, leaf, chain) == 1 && X509_STORE_CTX_set_default(context, "ssl_server") == 1;
   X509_STORE_CTX_set_time(context, 0, static_cast<time_t>(unix_s));
   trusted = trusted && X509_verify_cert(context) == 1;
   X509_STORE_CTX_free(context);
