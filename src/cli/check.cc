@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "config/config.h"
+#include "proxy/certificates.h"
 #include "tls/context.h"
 
 namespace lintel::cli {
@@ -96,6 +97,13 @@ void check_certificates(config::ParseResult& result) {
   const size_t before = result.diagnostics.size();
   for (const config::Site& site : result.config->sites) {
     if (site.certificate == config::CertificateKind::files) check_certificate(site, now_s, result.diagnostics);
+    if (const auto policy = proxy::make_policy(site); !policy) {
+      Diagnostic one;
+      one.file = site.certificate_at.file;
+      one.line = site.line;
+      one.message = policy.error().message;
+      result.diagnostics.push_back(std::move(one));
+    }
   }
   const auto is_error = [](const Diagnostic& one) { return one.severity == Diagnostic::Severity::error; };
   if (std::any_of(result.diagnostics.begin() + static_cast<std::ptrdiff_t>(before), result.diagnostics.end(),

@@ -103,7 +103,8 @@ std::string file_with(const Row& row) {
 
 TEST(Documentation, examples_are_what_the_parser_accepts) {
   const Folder folder;
-  for (const char* name : {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "hmac.txt"}) {
+  for (const char* name :
+       {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "hmac.txt", "clients.pem"}) {
     folder.write(name);
   }
   folder.write("users.txt", "ann:$2y$05$ay4WV8iA5euXIlDB2P0dqu8a/ggb4w3V30Big0bBGU.T7OEQeCBe2\n");

@@ -79,12 +79,6 @@ constexpr Key<FileDraft> top_keys[] = {
     {{"", "trust", "array of tables", "[]", true}, read_trusts},
 };
 
-// Keys below the tables that are not available yet: refused with their table, listed for the documentation.
-constexpr KeyInfo later_keys[] = {
-    {"site.client_certificates", "ca", "path", "required", false},
-    {"site.client_certificates", "mode", "string", "\"require\"", false},
-};
-
 std::string absolute(const std::string& path) {
   std::error_code error;
   const auto full = std::filesystem::absolute(path.empty() ? "." : path, error);
@@ -304,7 +298,6 @@ const std::vector<KeyInfo>& known_keys() {
     add_route_keys(keys);
     add_trust_keys(keys);
     add_acme_keys(keys);
-    for (const KeyInfo& key : later_keys) keys.push_back(key);
     return keys;
   }();
   return all;

@@ -114,9 +114,15 @@ TEST(Load, types_are_checked) {
               ElementsAre("5:15 error: maintenance must be true or false, not a string"));
 }
 
-TEST(Load, keys_of_later_versions_are_refused_by_name) {
-  const std::string later = " is known, but not available in this version; remove it";
-  EXPECT_THAT(lines(parse("[server]\nmetrics = \":1\"\n" + site(""))), ElementsAre("2:1 error: \"metrics\"" + later));
+TEST(Load, metrics_have_an_address) {
+  const auto read = [](std::string_view value) {
+    return parse("server.metrics = \"" + std::string(value) + "\"\n" + site(""), "/srv/lintel");
+  };
+  EXPECT_EQ(read("off").config->metrics, "off");
+  EXPECT_EQ(read("127.0.0.1:9180").config->metrics, "127.0.0.1:9180");
+  EXPECT_EQ(read("unix:run/m.sock").config->metrics, "unix:/srv/lintel/run/m.sock");
+  EXPECT_THAT(lines(read("0.0.0.0:9180")), ElementsAre(testing::HasSubstr("warning: everybody who reaches this")));
+  EXPECT_THAT(lines(read("somewhere")), ElementsAre(testing::HasSubstr("error: metrics must be")));
 }
 
 TEST(Load, proxy_protocol_lists_the_peers_of_a_listener) {

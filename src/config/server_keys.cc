@@ -92,7 +92,23 @@ bool read_admin(Context& context, const toml::node& node, Draft& draft) {
   return true;
 }
 
-bool read_metrics(Context&, const toml::node& node, Draft&) { return node.value<std::string_view>() == "off"; }
+bool read_metrics(Context& context, const toml::node& node, Draft& draft) {
+  const auto text = read_text(context, node, "metrics");
+  if (!text.has_value() || text->value == "off") return true;
+  const auto address = parse_listen(text->value);
+  if (!address) {
+    context.report.error(text->where, fmt::format("metrics must be \"off\", an address such as \"127.0.0.1:9180\", or "
+                                                  "\"unix:/path\", not {}",
+                                                  in_quotes(text->raw)));
+    return true;
+  }
+  if (address->kind == SocketAddress::Kind::ip && !address->ip.is_loopback()) {
+    context.report.warning(text->where, "everybody who reaches this address can read the metrics; they name the sites");
+  }
+  draft.config.metrics =
+      address->kind == SocketAddress::Kind::unix_path ? "unix:" + resolve_path(context, address->path) : text->value;
+  return true;
+}
 
 bool read_timeouts(Context& context, const toml::node& node, Draft& draft) {
   const toml::table* table = read_table_node(context, node, "timeouts");
@@ -109,7 +125,7 @@ constexpr Key<Draft> server_keys[] = {
     {{"server", "user", "string", "\"\"", true}, read_user},
     {{"server", "access_log", "string", "\"stdout\"", true}, read_access_log},
     {{"server", "log_query", "array of strings", "[]", true}, read_log_query},
-    {{"server", "metrics", "string", "\"off\"", false}, read_metrics},
+    {{"server", "metrics", "string", "\"off\"", true}, read_metrics},
     {{"server", "timeouts", "table", "{}", true}, read_timeouts},
 };
 

@@ -151,13 +151,14 @@ constexpr Key<SiteDraft> site_keys[] = {
     {{"site", "health", "table", "{}", true}, read_health},
     {{"site", "redirect_http", "integer or string", "308", true}, read_redirect_http},
     {{"site", "canonical", "string", "\"\"", true}, read_canonical},
-    {{"site", "hsts", "boolean or table", "false", true}, read_hsts},
+    {{"site", "hsts", "string, boolean or table", "\"auto\"", true}, read_hsts},
     {{"site", "cookies", "table", "{}", true}, read_cookies},
     {{"site", "security_headers", "string", "\"standard\"", true}, read_security_headers},
     {{"site", "locations", "string", "\"repair\"", true}, read_locations},
     {{"site", "headers", "table", "{}", true}, read_headers},
     {{"site", "emit", "array of strings", "[\"x-forwarded\"]", true}, read_emit},
-    {{"site", "client_certificates", "table", "{}", false}, nullptr},
+    {{"site", "client_certificates", "table", "{}", true}, read_client_certificates},
+    {{"site", "tls_policy", "string", "\"intermediate\"", true}, read_tls_policy},
     {{"site", "limits", "table", "{}", true}, read_limits},
     {{"site", "on_demand", "boolean", "false", true}, read_on_demand},
     {{"site", "maintenance", "boolean", "false", true}, read_maintenance},
@@ -178,6 +179,7 @@ void add_site_keys(std::vector<KeyInfo>& all) {
   for (const auto& key : site_keys) all.push_back(key.info);
   add_site_table_keys(all);
   add_protection_keys(all);
+  add_tls_keys(all);
   add_endpoint_keys(all);
   add_health_keys(all);
 }

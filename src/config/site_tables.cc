@@ -274,11 +274,9 @@ bool read_hsts(Context& context, const toml::node& node, SiteDraft& draft) {
   }
   const auto* text = node.as_string();
   if (text != nullptr && text->get() == "auto") {
-    context.report.error(where_of(context, node),
-                         "hsts \"auto\" is known, but not available in this version, since it follows automatic "
-                         "certificates; write true, false or { max_age = ... }");
+    draft.site.hsts.mode = Hsts::Mode::automatic;
   } else {
-    wrong_type(context, node, "hsts", "true, false or { max_age = ... }");
+    wrong_type(context, node, "hsts", "\"auto\", true, false or { max_age = ... }");
   }
   return true;
 }

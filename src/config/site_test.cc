@@ -239,7 +239,9 @@ TEST(Hsts, preload_needs_its_conditions) {
   EXPECT_THAT(wrong("hsts = { max_age = \"364d\", include_subdomains = true, preload = true }\n"),
               ElementsAre(HasSubstr("5:55 error: preload needs a max_age of at least \"1y\"")));
   EXPECT_THAT(wrong("hsts = { max_age = \"1y\", preload = true }\n"), ElementsAre(HasSubstr("include_subdomains")));
-  EXPECT_THAT(wrong("hsts = \"auto\"\n"), ElementsAre(HasSubstr("not available in this version")));
+  EXPECT_EQ(read("hsts = \"auto\"\n").hsts.mode, Hsts::Mode::automatic);
+  EXPECT_EQ(read("").hsts.mode, Hsts::Mode::automatic);
+  EXPECT_THAT(wrong("hsts = \"always\"\n"), ElementsAre(HasSubstr("hsts must be \"auto\", true, false")));
   EXPECT_THAT(wrong("hsts = { preload = false }\n"), ElementsAre(HasSubstr("hsts needs \"max_age\"")));
   wrong("hsts = { max_age = \"1500ms\" }\n");
   wrong("hsts = 31536000\n");
@@ -327,7 +329,7 @@ TEST(Choices, are_checked) {
                   "you mean \"strict\"?"));
   EXPECT_THAT(read("public_ports = [8443, 1, 65535]\n").public_ports, ElementsAre(8443, 1, 65535));
   EXPECT_EQ(wrong("public_ports = [0, 65536, \"x\"]\n").size(), 3U);
-  EXPECT_EQ(wrong("client_certificates = { ca = \"a\" }\n").size(), 1U);
+  EXPECT_EQ(wrong("client_certificates = { ca = \"absent.pem\" }\n").size(), 1U);
 }
 
 // --- routes

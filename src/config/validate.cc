@@ -114,6 +114,29 @@ void check_route(Report& report, const SiteDraft& site, size_t at) {
   }
 }
 
+// Who reaches the site without TLS shows no certificate.
+void check_client_certificates(Report& report, const Draft& draft, const SiteDraft& site) {
+  using Mode = ClientCertificates::Mode;
+  const Mode mode = site.site.client_certificates.mode;
+  const auto at = site.seen.find("client_certificates");
+  if (mode == Mode::off || at == site.seen.end()) return;
+  const bool has_https =
+      std::ranges::any_of(draft.listeners, [](const ListenerDraft& one) { return one.listener.tls; });
+  const bool has_plain =
+      std::ranges::any_of(draft.listeners, [](const ListenerDraft& one) { return !one.listener.tls; });
+  if (!has_https) {
+    report.error(at->second, "there is no https listener, so no client could ever show a certificate");
+  } else if (has_plain && site.site.redirect_http == RedirectHttp::off) {
+    if (mode == Mode::require) {
+      report.error(at->second,
+                   "redirect_http = \"off\" would serve plain http, where nobody shows a certificate; leave it out, or "
+                   "write \"refuse\"");
+    } else {
+      report.warning(at->second, "over plain http (redirect_http = \"off\") no client is asked for a certificate");
+    }
+  }
+}
+
 void check_site(Report& report, const Draft& draft, const SiteDraft& site) {
   const bool has_https =
       std::ranges::any_of(draft.listeners, [](const ListenerDraft& one) { return one.listener.tls; });
@@ -143,6 +166,7 @@ void check_site(Report& report, const Draft& draft, const SiteDraft& site) {
           "redirect_http = \"off\" says that it is meant so");
     }
   }
+  check_client_certificates(report, draft, site);
   const std::string& canonical = site.site.canonical;
   const auto is_canonical = [&](const Text& host) { return host.value == canonical; };
   if (!canonical.empty() && std::ranges::none_of(site.hosts, is_canonical)) {

@@ -6,6 +6,18 @@
 #include "base/log.h"
 
 namespace lintel::proxy {
+
+Outcome<tls::HandshakePolicyPtr> make_policy(const config::Site& site) {
+  using Mode = config::ClientCertificates::Mode;
+  if (!has_tls_policy(site)) return nullptr;
+  const Mode mode = site.client_certificates.mode;
+  return tls::make_handshake_policy(site.tls_policy == config::TlsPolicy::modern,
+                                    mode == Mode::require   ? tls::ClientCertificates::require
+                                    : mode == Mode::request ? tls::ClientCertificates::request
+                                                            : tls::ClientCertificates::off,
+                                    site.client_certificates.ca_file);
+}
+
 // A certificate of the same files, or one that was made for the same names.
 const SiteCertificates::Slot* SiteCertificates::same_slot(const config::Site& site, const FilePair& files) const {
   if (site.certificate == config::CertificateKind::self_signed) {
@@ -78,6 +90,9 @@ Outcome<std::shared_ptr<SiteCertificates>> SiteCertificates::create(std::shared_
   result->config_ = config;
   result->acme_ = acme;
   for (const config::Site& site : config->sites) {
+    auto policy = make_policy(site);
+    if (!policy) return std::unexpected(policy.error());
+    if (*policy != nullptr) result->policies_.emplace(&site, std::move(*policy));
     if (site.certificate == config::CertificateKind::none) continue;
     auto slot = result->make_slot(site, before);
     if (!slot) return std::unexpected(slot.error());
@@ -95,6 +110,13 @@ Outcome<std::shared_ptr<SiteCertificates>> SiteCertificates::create(std::shared_
     });
   }
   return result;
+}
+
+tls::HandshakePolicyPtr SiteCertificates::policy(std::string_view sni) {
+  if (policies_.empty()) return nullptr;
+  const config::Site* site = sni.empty() ? without_sni_ : config::find_site(*config_, sni);
+  const auto found = policies_.find(site);
+  return found != policies_.end() ? found->second : nullptr;
 }
 
 tls::CertificatePtr SiteCertificates::find(std::string_view sni) {

@@ -16,6 +16,14 @@
 
 namespace lintel::proxy {
 
+// Does the site ask more of a handshake than TLS 1.2?
+inline bool has_tls_policy(const config::Site& site) noexcept {
+  return site.client_certificates.mode != config::ClientCertificates::Mode::off ||
+         site.tls_policy != config::TlsPolicy::intermediate;
+}
+// The policy that `site` asks for; null when it asks for none of its own.
+Outcome<tls::HandshakePolicyPtr> make_policy(const config::Site& site);
+
 class SiteCertificates final : public tls::CertificateSource {
  public:
   // Loads and makes what the sites name. Errors: certificate_invalid, io_error, permission_denied, with the file's
@@ -29,6 +37,7 @@ class SiteCertificates final : public tls::CertificateSource {
   tls::CertificatePtr find_challenge(std::string_view sni) override {
     return acme_ != nullptr ? acme_->find_challenge(sni) : nullptr;
   }
+  tls::HandshakePolicyPtr policy(std::string_view sni) override;
   // Looks whether the files have changed and loads them anew. A pair that does not load leaves the old one in use; the
   // log says so once per change. Any thread, one at a time.
   void reload_changed();
@@ -54,6 +63,7 @@ class SiteCertificates final : public tls::CertificateSource {
   std::unique_ptr<tls::MintingSource> minting_;
   std::mutex mutex_;  // of slots_: read once per full handshake
   std::unordered_map<const config::Site*, Slot> slots_;
+  std::unordered_map<const config::Site*, tls::HandshakePolicyPtr> policies_;  // of those that have one of their own
   const config::Site* without_sni_ = nullptr;
 };
 

@@ -99,6 +99,46 @@ void answer_plain_on_tls(int fd) {
   ::shutdown(fd, SHUT_WR);
 }
 
+// A client whose certificate does not count is told by an alert that says little; who runs the site has to know more.
+void log_failed_handshake(ClientConnection& connection, const std::string& why) {
+  const tls::Engine& engine = connection.stream.engine();
+  const tls::HandshakePolicy* policy = engine.ssl() != nullptr ? tls::policy_of(engine.ssl()) : nullptr;
+  const bool asked = policy != nullptr && policy->client_certificates != tls::ClientCertificates::off;
+  const std::string_view name = facts(ErrorCode::tls_handshake_failed).name;
+  const std::string& peer = connection.context.peer_text;
+  uint64_t skipped = 0;
+  if (!asked || !connection.worker.client_certificate_lines().admit(connection.worker.reactor().now_ms(), skipped)) {
+    return log::debug("{}: TLS with {}: {}", name, peer, why);
+  }
+  const char* sni = SSL_get_servername(engine.ssl(), TLSEXT_NAMETYPE_host_name);
+  log::info("{}: TLS with {} for {}: {}", name, peer, sni != nullptr ? log::escape(sni) : "no name", why);
+  if (skipped != 0) log::info("{} such lines were left out before", skipped);
+}
+
+// While OpenSSL's object is still there: with the first data the engine may let go of it.
+void note_policy(ClientConnection& connection) {
+  const SSL* ssl = connection.stream.engine().ssl();
+  const tls::HandshakePolicy* policy = tls::policy_of(ssl);
+  if (policy == nullptr) return;
+  auto guard = std::make_unique<GuardedConnection>();
+  guard->policy_id = policy->id;
+  if (policy->client_certificates != tls::ClientCertificates::off) guard->client_cert = tls::client_cert_field(ssl);
+  connection.context.guard = std::move(guard);
+}
+
+// For the metrics, and for hsts = "auto": has a certificate been served that browsers trust?
+void note_handshake(ClientConnection& connection, const tls::SessionFacts& facts) {
+  Worker& worker = connection.worker;
+  if (observe::WorkerMetrics* metrics = worker.metrics()) metrics->handshake(facts.version == "TLSv1.3", facts.resumed);
+  if (facts.resumed || facts.sni.empty() || worker.config().dev) return;
+  const config::Site* site = config::find_site(worker.config(), facts.sni);
+  const bool from_elsewhere = site != nullptr && (site->certificate == config::CertificateKind::files ||
+                                                  site->certificate == config::CertificateKind::acme);
+  if (from_elsewhere && site->hsts.mode == config::Hsts::Mode::automatic) {
+    worker.hsts().served(connection.stream.engine().ssl(), facts.sni);
+  }
+}
+
 net::Task<bool> handshake(ClientConnection& connection) {
   net::Stream& stream = connection.stream;
   stream.start_tls(tls::Engine::server(connection.worker.tls_context()));
@@ -108,16 +148,19 @@ net::Task<bool> handshake(ClientConnection& connection) {
     if (status == tls::HandshakeStatus::failed) {
       const std::string why = stream.engine().failure();
       if (why.find("http request") != std::string::npos) answer_plain_on_tls(stream.fd());
-      log::debug("{}: TLS with {}: {}", facts(ErrorCode::tls_handshake_failed).name, connection.context.peer_text, why);
+      log_failed_handshake(connection, why);
+      if (observe::WorkerMetrics* metrics = connection.worker.metrics()) metrics->handshake_failed();
       co_return false;
     }
     const net::Wake wake = co_await connection.signal.wait();
     if (wake == net::Wake::deadline) {
       log::debug("{}: {}", facts(ErrorCode::handshake_timeout).name, connection.context.peer_text);
+      if (observe::WorkerMetrics* metrics = connection.worker.metrics()) metrics->handshake_failed();
       co_return false;
     }
     stream.flush();
   }
+  note_policy(connection);
   const tls::SessionFacts facts = stream.engine().facts();
   ConnectionContext& context = connection.context;
   context.facts.https = true;
@@ -126,6 +169,7 @@ net::Task<bool> handshake(ClientConnection& connection) {
   context.tls_resumed = facts.resumed;
   context.sni = facts.sni;
   if (facts.alpn == "h2") context.protocol = "HTTP/2";
+  note_handshake(connection, facts);
   co_return true;
 }
 
@@ -146,6 +190,28 @@ net::Task<bool> is_h2c(ClientConnection& connection) {
     if (wake == net::Wake::deadline) co_return false;
   }
 }
+
+// In the metrics as long as it lives.
+class CountedConnection {
+ public:
+  explicit CountedConnection(const ClientConnection& connection) : metrics_(connection.worker.metrics()) {
+    const bool http2 = connection.context.protocol == "HTTP/2";
+    const bool tls = !connection.context.tls_version.empty();
+    using observe::ClientProtocol;
+    protocol_ = http2 ? (tls ? ClientProtocol::https2 : ClientProtocol::h2c)
+                      : (tls ? ClientProtocol::https1 : ClientProtocol::http1);
+    if (metrics_ != nullptr) metrics_->opened(protocol_);
+  }
+  ~CountedConnection() {
+    if (metrics_ != nullptr) metrics_->closed(protocol_);
+  }
+  CountedConnection(const CountedConnection&) = delete;
+  CountedConnection& operator=(const CountedConnection&) = delete;
+
+ private:
+  observe::WorkerMetrics* metrics_;
+  observe::ClientProtocol protocol_;
+};
 
 }  // namespace
 
@@ -176,6 +242,7 @@ net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned) {
     const bool prior_knowledge = co_await is_h2c(connection);
     if (prior_knowledge) connection.context.protocol = "HTTP/2";
   }
+  const CountedConnection counted(connection);
   if (connection.context.protocol == "HTTP/2") {
     co_await serve_h2(connection);
   } else {

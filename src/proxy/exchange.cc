@@ -25,7 +25,7 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
   // Until identify() knows better; a head that broke a rule never gets there.
   identity_.client = connection.facts.peer;
   identity_.https = connection.facts.https;
-  if (worker_.log_enabled()) started_us_ = worker_.clock().monotonic_us();
+  if (worker_.measures()) started_us_ = worker_.clock().monotonic_us();
 }
 
 Exchange::~Exchange() { leave_endpoint(); }
@@ -121,7 +121,7 @@ net::Task<ErrorCode> Exchange::wait_for_app() {
 }
 
 net::Task<ErrorCode> Exchange::connect() {
-  const uint64_t before_us = worker_.log_enabled() ? worker_.clock().monotonic_us() : 0;
+  const uint64_t before_us = worker_.measures() ? worker_.clock().monotonic_us() : 0;
   Result<UpstreamHandle> opened =
       co_await pool_->connect(signal_, client_, config_.timeouts.connect, !upgrade_.empty());
   if (!opened) {
@@ -134,7 +134,7 @@ net::Task<ErrorCode> Exchange::connect() {
     co_return opened.error();
   }
   upstream_ = std::move(*opened);
-  if (worker_.log_enabled()) connect_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - before_us);
+  if (worker_.measures()) connect_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - before_us);
   co_return ErrorCode::none;
 }
 
@@ -264,7 +264,7 @@ void Exchange::take_informational() {
 void Exchange::take_answer_head() {
   const http::ResponseHead& head = upstream_->head();
   if (state_ != nullptr) state_->note_success(signal_.reactor().now_ms());
-  if (worker_.log_enabled()) first_byte_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - started_us_);
+  if (worker_.measures()) first_byte_us_ = static_cast<int64_t>(worker_.clock().monotonic_us() - started_us_);
   continue_at_ms_ = 0;
   if (AnswerObserver* observer = worker_.observer(); observer != nullptr) {
     const AnswerSeen seen = answer_seen(&head);

@@ -2,6 +2,9 @@
 // docs/request-life.md draws it. One coroutine; everything that concerns the exchange wakes its one Signal.
 #pragma once
 
+#include <openssl/ssl.h>
+
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -36,6 +39,12 @@ struct SpokeForClient {
   std::string unique_id;       // that it gave the connection, "" = none
 };
 
+// Of a connection whose handshake was under a TLS policy of a site.
+struct GuardedConnection {
+  std::array<unsigned char, SSL_MAX_SID_CTX_LENGTH> policy_id{};
+  std::string client_cert;  // the verified certificate as a Client-Cert value (RFC 9440), "" = none was shown
+};
+
 // What a client connection knows about itself; lives as long as the connection.
 struct ConnectionContext {
   forwarded::ConnectionFacts facts;
@@ -43,9 +52,10 @@ struct ConnectionContext {
   std::string_view tls_version, tls_cipher;  // static
   std::string sni;
   bool tls_resumed = false;
-  std::unique_ptr<const SpokeForClient> proxy;  // null: the listener asks for no PROXY header
-  std::string_view protocol;                    // "HTTP/1.1" or "HTTP/2", for the log
-  mutable ConnectionPlaces places;              // that it counts among its client's connections
+  std::unique_ptr<const SpokeForClient> proxy;     // null: the listener asks for no PROXY header
+  std::unique_ptr<const GuardedConnection> guard;  // null: no policy beyond the usual
+  std::string_view protocol;                       // "HTTP/1.1" or "HTTP/2", for the log
+  mutable ConnectionPlaces places;                 // that it counts among its client's connections
 };
 
 class Exchange {
@@ -70,6 +80,7 @@ class Exchange {
   std::string_view kept_request_id() const;
   Result<void> route();
   bool redirected();
+  Result<void> check_tls_policy() const;
   void note_upgrade();
   // --- may it (exchange_access.cc)
   Result<void> choose_target();
@@ -100,6 +111,7 @@ class Exchange {
   void add_simulated_fields();  // exchange_simulate.cc
   bool nominated(std::string_view name) const;
   bool withheld(std::string_view name) const;
+  bool names_client_by_certificate() const noexcept;
   const http::FieldList* clean_trailers(const http::FieldList* trailers, bool of_request);
   // --- connect, send, relay (exchange.cc)
   net::Task<ErrorCode> wait_for_app();
@@ -136,7 +148,9 @@ class Exchange {
   void answer_redirect(uint16_t status, std::string_view location);
   void add_date(http::FieldList& fields);
   void send_own_answer(uint16_t status, http::FieldList& fields, std::string_view body);
+  std::string_view hsts_value() const;
   void log();
+  void count();
 
   Worker& worker_;
   const ConnectionContext& connection_;

@@ -8,6 +8,7 @@
 #include "proxy/connection_options.h"
 #include "proxy/error_page.h"
 #include "proxy/exchange.h"
+#include "proxy/hsts.h"
 #include "proxy/request_id.h"
 #include "proxy/rewrite.h"
 #include "proxy/websocket.h"
@@ -48,12 +49,6 @@ bool edits_touch(const config::HeaderEdits& edits, std::string_view name) {
   for (const auto& [set, value] : edits.set)
     if (http::equal_ignoring_case(set, name)) return true;
   return false;
-}
-
-// HSTS would stick to every port of these names, or means nothing for them.
-bool hsts_is_harmful(std::string_view host) {
-  return host == "localhost" || host.ends_with(".localhost") || host.ends_with(".test") || host.starts_with('[') ||
-         IpAddress::parse(host).has_value();
 }
 
 }  // namespace
@@ -143,6 +138,20 @@ std::string_view Exchange::repaired_cookie(std::string_view value) {
   return http::apply_cookie_policy(value, policy, arena_).value;
 }
 
+// What this answer promises about https; empty: nothing.
+std::string_view Exchange::hsts_value() const {
+  if (!identity_.https || config_.dev) return {};
+  switch (site_->hsts.mode) {
+    case config::Hsts::Mode::off:
+      return {};
+    case config::Hsts::Mode::fixed:
+      return hsts_is_harmful(identity_.host) ? std::string_view() : std::string_view(site_->hsts.value);
+    case config::Hsts::Mode::automatic:
+      return worker_.hsts().mature(identity_.host) ? HstsNames::value : std::string_view();
+  }
+  return {};
+}
+
 // The app's own value wins.
 void Exchange::add_policy_fields(FieldList& fields, const FieldList& from_app) {
   if (site_->security_headers != config::SecurityHeaders::off) {
@@ -160,9 +169,9 @@ void Exchange::add_policy_fields(FieldList& fields, const FieldList& from_app) {
                  identity_.https ? "frame-ancestors 'self'; upgrade-insecure-requests" : "frame-ancestors 'self'",
                  FieldId::content_security_policy});
   }
-  if (site_->hsts.mode == config::Hsts::Mode::fixed && identity_.https && !config_.dev &&
-      !hsts_is_harmful(identity_.host) && from_app.find(FieldId::strict_transport_security) == nullptr) {
-    fields.push(arena_, {"Strict-Transport-Security", site_->hsts.value, FieldId::strict_transport_security});
+  if (const std::string_view hsts = hsts_value();
+      !hsts.empty() && from_app.find(FieldId::strict_transport_security) == nullptr) {
+    fields.push(arena_, {"Strict-Transport-Security", hsts, FieldId::strict_transport_security});
   }
 }
 
@@ -233,6 +242,10 @@ void Exchange::add_date(FieldList& fields) {
 void Exchange::send_own_answer(uint16_t status, FieldList& fields, std::string_view body) {
   status_ = status;
   add_date(fields);
+  // Redirects too: a visitor of "www." who is sent on should not begin with http the next time.
+  if (const std::string_view hsts = site_ != nullptr ? hsts_value() : std::string_view(); !hsts.empty()) {
+    fields.push(arena_, {"Strict-Transport-Security", hsts, FieldId::strict_transport_security});
+  }
   const bool with_body = !body.empty() && head_.method_id != http::Method::head;
   client_.send_head({.status = status,
                      .fields = &fields,
@@ -247,7 +260,23 @@ void Exchange::send_own_answer(uint16_t status, FieldList& fields, std::string_v
   response_done_ = true;
 }
 
+void Exchange::count() {
+  observe::WorkerMetrics* metrics = worker_.metrics();
+  if (metrics == nullptr) return;
+  const auto& labels = snapshot_->site_labels;
+  const auto at = site_ != nullptr ? static_cast<size_t>(site_ - config_.sites.data()) : labels.size();
+  metrics->request({.site = at < labels.size() ? labels[at] : observe::Metrics::no_site,
+                    .method = head_.method,
+                    .status = status_,
+                    .duration_us = worker_.clock().monotonic_us() - started_us_,
+                    .first_byte_us = first_byte_us_,
+                    .bytes_in = bytes_in_,
+                    .bytes_out = bytes_out_,
+                    .error = error_});
+}
+
 void Exchange::log() {
+  count();
   if (!worker_.log_enabled()) return;
   observe::AccessRecord record;
   record.unix_ms = worker_.clock().unix_ms();

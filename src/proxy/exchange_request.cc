@@ -63,11 +63,23 @@ void Exchange::add_forwarded_fields() {
   }
   for (const forwarded::HeaderLine& line : forwarded::header_lines(identity_, site_->emit, prefix, arena_))
     fields.push(arena_, {line.name, line.value, FieldId::other});
+  if (connection_.guard != nullptr && !connection_.guard->client_cert.empty() && names_client_by_certificate()) {
+    fields.push(arena_, {"Client-Cert", connection_.guard->client_cert, FieldId::other});
+  }
   fields.push(arena_, {"X-Request-Id", request_id_, FieldId::x_request_id});
+}
+
+bool Exchange::names_client_by_certificate() const noexcept {
+  return site_->client_certificates.mode != config::ClientCertificates::Mode::off;
 }
 
 // Is `name` one that this peer may not set towards the app?
 bool Exchange::withheld(std::string_view name) const {
+  // Where Lintel itself names the client by its certificate, nobody else does, not even a trusted proxy.
+  if (names_client_by_certificate() &&
+      (forwarded::folds_to(name, "client-cert") || forwarded::folds_to(name, "client-cert-chain"))) {
+    return true;
+  }
   if (forwarded::is_managed(name)) return rule_ == nullptr || !rule_->passes(name);
   const auto names_it = [&](const std::string& folded) { return forwarded::folds_to(name, folded); };
   return !config_.trust_headers.empty() && std::ranges::any_of(config_.trust_headers, names_it);

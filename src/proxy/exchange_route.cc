@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "forwarded/decide.h"
 #include "http/authority.h"
+#include "proxy/certificates.h"
 #include "proxy/connection_options.h"
 #include "proxy/exchange.h"
 #include "proxy/worker.h"
@@ -69,6 +70,26 @@ Result<void> Exchange::identify() {
   if (config_.dev && !connection_.sni.empty() && config::find_site(config_, connection_.sni) == nullptr) {
     return fail(ErrorCode::sni_mismatch);
   }
+  return check_tls_policy();
+}
+
+// The handshake kept to what the site of its SNI asks for. A request that asks for another site (an own Host, or HTTP/2
+// connections that a browser shares among names) has kept to nothing when either of them asks for something.
+Result<void> Exchange::check_tls_policy() const {
+  const bool guarded = has_tls_policy(*site_);
+  if (!guarded && connection_.guard == nullptr) return {};
+  if (connection_.tls_version.empty()) return {};
+  tls::CertificateSource& source = worker_.certificates();
+  const tls::HandshakePolicyPtr now = source.policy(connection_.sni);
+  // Without SNI the site is the one whose certificate such connections get: each site's policy is an object of its own.
+  const bool same_site = connection_.sni.empty() ? now != nullptr && now == source.policy(site_->hosts.front())
+                                                 : config::find_site(config_, connection_.sni) == site_;
+  if (!same_site) return fail(ErrorCode::sni_mismatch);
+  if (!guarded) return {};
+  // A reload may have given the site other authorities since the handshake.
+  if (now == nullptr || connection_.guard == nullptr || now->id != connection_.guard->policy_id) {
+    return fail(ErrorCode::sni_mismatch);
+  }
   return {};
 }
 
@@ -91,6 +112,10 @@ Result<void> Exchange::route() {
     return fail(ErrorCode::method_not_supported);
   }
   if (redirected()) return {};
+  if (site_->client_certificates.mode == config::ClientCertificates::Mode::require &&
+      (connection_.guard == nullptr || connection_.guard->client_cert.empty())) {
+    return fail(ErrorCode::client_certificate_required);
+  }
   if (site_->maintenance) return fail(ErrorCode::maintenance);
   if (const http::Field* loop = head_.fields.find(http::FieldId::cdn_loop);
       loop != nullptr && worker_.meets_itself(head_.fields)) {

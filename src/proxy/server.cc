@@ -90,6 +90,8 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
     server->listening_.push_back(std::move(*bound));
   }
   for (const InheritedSocket& unused : std::exchange(chosen.inherited, {})) ::close(unused.fd);
+  if (config->metrics != "off") server->metrics_ = std::make_unique<observe::Metrics>(server->count_);
+  shared.metrics = server->metrics_.get();
   server->snapshot_ = server->make_snapshot(config);
   auto access_log = observe::AccessLog::open(config->access_log, server->count_, config->log_query);
   if (!access_log) return std::unexpected(access_log.error());
@@ -103,6 +105,8 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   if (Outcome<void> read = server->protection_->passwords.prepare(*config); !read) {
     return std::unexpected(read.error());
   }
+  if (!config->dev && any_tls(*config)) server->hsts_ = std::make_unique<HstsNames>(config->state, *shared.clock);
+  shared.hsts = server->hsts_.get();
   server->blocking_ = std::make_unique<net::BlockingPool>(limits::blocking_threads_count);
   shared.blocking = server->blocking_.get();
   server->protection_->passwords.use(*server->blocking_);
@@ -140,6 +144,11 @@ std::shared_ptr<Snapshot> Server::make_snapshot(std::shared_ptr<const config::Co
   }
   const UpstreamGroups* before = snapshot_ != nullptr ? snapshot_->upstreams.get() : nullptr;
   snapshot->upstreams = UpstreamGroups::make(*config, before, count_, shared_.clock->monotonic_ms());
+  if (metrics_ != nullptr) {
+    for (const config::Site& site : config->sites) {
+      snapshot->site_labels.push_back(static_cast<uint16_t>(metrics_->site_label(site.hosts.front())));
+    }
+  }
   snapshot->config = std::move(config);
   return snapshot;
 }
@@ -201,6 +210,7 @@ std::vector<InheritedSocket> Server::duplicate_sockets() const {
 void Server::look_after() {
   if (site_certificates_ != nullptr) site_certificates_->reload_changed();
   protection_->passwords.reload_changed();
+  if (hsts_ != nullptr) hsts_->look_after();
   const TimeMs now_ms = shared_.clock->monotonic_us() / 1000;
   if (now_ms - tickets_rotated_ms_ < limits::ticket_key_rotation_ms) return;
   tickets_rotated_ms_ = now_ms;

@@ -67,6 +67,9 @@ class Server {
   // Each instance of each app. From the same thread as apply().
   std::vector<GroupStatus> upstream_status() const { return snapshot_->upstreams->status(*shared_.clock); }
   void reopen_log() { access_log_->reopen(); }
+  // Null: server.metrics is "off".
+  observe::Metrics* metrics() const noexcept { return metrics_.get(); }
+  uint64_t log_lines_dropped() const noexcept { return access_log_->dropped(); }
   const std::shared_ptr<const config::Config>& config() const noexcept { return snapshot_->config; }
   // Duplicates of the listening sockets, for the process that takes over. The caller closes them.
   std::vector<InheritedSocket> duplicate_sockets() const;
@@ -96,6 +99,8 @@ class Server {
   TimeMs tickets_rotated_ms_ = 0;
   std::unique_ptr<observe::AccessLog> access_log_;
   std::unique_ptr<Protection> protection_;
+  std::unique_ptr<observe::Metrics> metrics_;
+  std::unique_ptr<HstsNames> hsts_;
   std::unique_ptr<net::BlockingPool> blocking_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/object_memory.h"
 #include "config/config.h"
@@ -14,6 +15,7 @@ struct Snapshot {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const UpstreamGroups> upstreams;       // of config
   std::shared_ptr<tls::CertificateSource> certificates;  // null: no TLS listener
+  std::vector<uint16_t> site_labels;                     // for metrics, of config->sites; empty: metrics are off
   uint16_t https_port = 0;                               // of the first TLS listener; 0 = there is none
 };
 

@@ -15,6 +15,8 @@ Worker::Worker(unsigned index, const Shared& shared)
       reactor_(*shared.clock),
       certificates_(*this),
       upstreams_(reactor_, *shared.blocking),
+      hsts_(shared.hsts),
+      metrics_(shared.metrics != nullptr ? &shared.metrics->worker(index) : nullptr),
       log_enabled_(shared.access_log != nullptr && shared.access_log->enabled()),
       background_(reactor_),
       connections_(reactor_) {}
@@ -34,6 +36,11 @@ tls::CertificatePtr Worker::Certificates::find(std::string_view sni) {
 tls::CertificatePtr Worker::Certificates::find_challenge(std::string_view sni) {
   tls::CertificateSource* source = worker_.snapshot_->certificates.get();
   return source != nullptr ? source->find_challenge(sni) : nullptr;
+}
+
+tls::HandshakePolicyPtr Worker::Certificates::policy(std::string_view sni) {
+  tls::CertificateSource* source = worker_.snapshot_->certificates.get();
+  return source != nullptr ? source->policy(sni) : nullptr;
 }
 
 Outcome<void> Worker::prepare(std::shared_ptr<const Snapshot> snapshot, std::vector<BoundListener> listeners) {

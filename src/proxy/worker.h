@@ -18,8 +18,10 @@
 #include "net/listener.h"
 #include "net/task.h"
 #include "observe/access_log.h"
+#include "observe/metrics.h"
 #include "proxy/gate.h"
 #include "proxy/health.h"
+#include "proxy/hsts.h"
 #include "proxy/request_id.h"
 #include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
@@ -35,6 +37,8 @@ struct Shared {
   const Clock* clock = &system_clock();
   tls::TicketKeys* tickets = nullptr;
   observe::AccessLog* access_log = nullptr;
+  observe::Metrics* metrics = nullptr;  // null: off
+  HstsNames* hsts = nullptr;            // null: no site has hsts = "auto" that could ever count (dev)
   net::BlockingPool* blocking = nullptr;
   Protection* protection = nullptr;
   AppGate* gate = nullptr;             // dev only
@@ -87,6 +91,8 @@ class Worker {
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
+  // Of the snapshot of the moment.
+  tls::CertificateSource& certificates() noexcept { return certificates_; }
   SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
   bool force_http() const noexcept { return shared_.force_http; }
   std::string_view instance_id() const noexcept { return shared_.instance_id; }
@@ -104,8 +110,14 @@ class Worker {
   Protection& protection() noexcept { return *shared_.protection; }
   log::Throttle& protection_lines() noexcept { return protection_lines_; }
   log::Throttle& refused_forwarding_lines() noexcept { return refused_forwarding_lines_; }
+  log::Throttle& client_certificate_lines() noexcept { return client_certificate_lines_; }
 
   bool log_enabled() const noexcept { return log_enabled_; }
+  // Null when they are off.
+  observe::WorkerMetrics* metrics() const noexcept { return metrics_; }
+  // Are the times of an exchange of use to anybody?
+  bool measures() const noexcept { return log_enabled_ || metrics_ != nullptr; }
+  HstsView& hsts() noexcept { return hsts_; }
   void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
   std::string_view new_request_id(Arena& arena) { return request_ids_.mint(arena); }
   // Does a CDN-Loop field name this instance (RFC 8586)?
@@ -126,6 +138,7 @@ class Worker {
     explicit Certificates(Worker& worker) : worker_(worker) {}
     tls::CertificatePtr find(std::string_view sni) override;
     tls::CertificatePtr find_challenge(std::string_view sni) override;
+    tls::HandshakePolicyPtr policy(std::string_view sni) override;
 
    private:
     Worker& worker_;
@@ -148,9 +161,11 @@ class Worker {
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> to_start_;
   std::list<Port> ports_;  // connections refer to theirs: one that accepts no more goes when none is left
-  log::Throttle proxy_header_lines_, refused_forwarding_lines_, protection_lines_;
+  log::Throttle proxy_header_lines_, refused_forwarding_lines_, protection_lines_, client_certificate_lines_;
   int64_t date_second_ = -1;
   char date_[29] = {};
+  HstsView hsts_;
+  observe::WorkerMetrics* metrics_ = nullptr;
   bool log_enabled_ = false;
   bool stopping_ = false;
   Stop how_ = Stop::at_once;

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "serve/admin.h"
+#include "serve/metrics_page.h"
 #include "serve/notify.h"
 
 namespace lintel::serve {
@@ -56,13 +57,21 @@ Outcome<std::unique_ptr<Service>> Service::create(Options options, std::shared_p
     const auto address = config::parse_listen(config->admin);
     if (address) me.inherited_admin_ = take_socket(me.inheritance_, *address);
   }
+  if (config->metrics != "off") {
+    const auto address = config::parse_listen(config->metrics);
+    if (address) me.inherited_metrics_ = take_socket(me.inheritance_, *address);
+  }
   server.inherited = std::exchange(me.inheritance_.sockets, {});
-  server.bound = [&me, config] { return me.give_up_root(config); };
+  server.bound = [&me, config] {
+    auto opened = me.open_metrics(*config);
+    return opened ? me.give_up_root(config) : opened;
+  };
   server.acme = &me.acme_source_;
   server.acme_answer = [&me](std::string_view token) { return me.acme_source_.http_answer(token); };
   auto created = proxy::Server::create(config, std::move(server));
   if (!created) return std::unexpected(created.error());
   me.server_ = std::move(*created);
+  add_service_metrics(me);
   me.blocking_ = std::make_unique<net::BlockingPool>(limits::control_threads_count);
   if (auto opened = me.open_acme(config); !opened) return std::unexpected(opened.error());
   return service;
@@ -117,8 +126,25 @@ Outcome<void> Service::open_admin(const config::Config& config, const std::optio
   return {};
 }
 
+Outcome<void> Service::open_metrics(const config::Config& config) {
+  if (config.metrics == "off") return {};
+  const auto address = config::parse_listen(config.metrics);
+  if (!address) return std::unexpected(address.error());
+  const bool is_unix = address->kind == SocketAddress::Kind::unix_path;
+  auto opened = SmallServer::create(
+      reactor_, *address, 0666, {},
+      [this, is_unix](SmallRequest request) -> net::Task<SmallAnswer> {
+        co_return answer_metrics(*this, request, is_unix);
+      },
+      std::exchange(inherited_metrics_, -1));
+  if (!opened) return std::unexpected(opened.error());
+  metrics_ = std::move(*opened);
+  return {};
+}
+
 Service::~Service() {
   background_.cancel_all();
+  metrics_.reset();
   admin_.reset();
   blocking_.reset();
   server_.reset();
@@ -275,6 +301,7 @@ net::Task<Outcome<pid_t>> Service::upgrade() {
   upgrading_ = true;
   std::vector<proxy::InheritedSocket> sockets = server_->duplicate_sockets();
   if (admin_ != nullptr) sockets.push_back({admin_->address(), admin_->duplicate_socket()});
+  if (metrics_ != nullptr) sockets.push_back({metrics_->address(), metrics_->duplicate_socket()});
   net::UniqueFd broker(broker_ != nullptr ? broker_->connect_another() : -1);
   auto successor = start_successor(program_, options_.arguments, sockets, broker.get());
   for (const proxy::InheritedSocket& socket : sockets) ::close(socket.fd);
@@ -309,6 +336,7 @@ void Service::stop(proxy::Stop how) {
   if (!stopping_ && how == proxy::Stop::at_once) notify_manager("STOPPING=1");
   stopping_ = true;
   if (how == proxy::Stop::patiently && admin_ != nullptr) admin_->stop();  // the successor answers there
+  if (how == proxy::Stop::patiently && metrics_ != nullptr) metrics_->stop();
   server_->stop(how);
 }
 

@@ -61,6 +61,7 @@ class Service {
   Outcome<void> give_up_root(const std::shared_ptr<const config::Config>& config);
   Outcome<void> open_admin(const config::Config& config, const std::optional<Account>& owner);
   Outcome<void> open_acme(std::shared_ptr<const config::Config> config);
+  Outcome<void> open_metrics(const config::Config& config);
   void block_signals();
   void watch_signals();
   void on_signal();
@@ -73,14 +74,14 @@ class Service {
   Options options_;
   std::string program_;
   Inheritance inheritance_;
-  int inherited_admin_ = -1;
+  int inherited_admin_ = -1, inherited_metrics_ = -1;
   net::Reactor reactor_;
   std::unique_ptr<FileBroker> broker_;
   std::unique_ptr<net::BlockingPool> blocking_;  // of the control thread's own work
   AcmeSource acme_source_;
   std::unique_ptr<AcmeService> acme_;  // outlives server_, which asks it
   std::unique_ptr<proxy::Server> server_;
-  std::unique_ptr<SmallServer> admin_;
+  std::unique_ptr<SmallServer> admin_, metrics_;
   std::unique_ptr<net::Watch> signal_watch_;
   std::unique_ptr<net::Signal> signal_ready_;
   net::Nursery background_{reactor_};

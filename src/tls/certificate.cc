@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "tls/context.h"
+#include "tls/public_trust.h"
 #include "tls/x509_build.h"
 
 namespace lintel::tls {
@@ -48,6 +49,7 @@ void collect_names(X509* leaf, std::vector<std::string>& names) {
 void fill_facts(Certificate& made) {
   // Lets OpenSSL parse the extensions now, on this thread, instead of in the first handshake.
   X509_check_purpose(made.leaf, -1, 0);
+  keep_public_trust(made.leaf);
   collect_names(made.leaf, made.names);
   made.not_after_unix_s = unix_seconds(X509_get0_notAfter(made.leaf));
   made.not_before_unix_s = unix_seconds(X509_get0_notBefore(made.leaf));

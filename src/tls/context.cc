@@ -125,6 +125,13 @@ int on_client_hello(SSL* ssl, int* alert, void*) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
   }
+  if (sni.empty()) sni = Engine::local_name(ssl);
+  HandshakePolicyPtr policy = state.source->policy(sni);
+  if (policy != nullptr || policy_of(ssl) != nullptr) {
+    if (policy != nullptr && apply_policy(ssl, policy)) return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_ILLEGAL_PARAMETER;
+    return SSL_CLIENT_HELLO_ERROR;
+  }
   if (SSL_set_session_id_context(ssl, state.session_id_context.data(),
                                  static_cast<unsigned>(state.session_id_context.size())) != 1) {
     *alert = SSL_AD_INTERNAL_ERROR;
@@ -217,6 +224,7 @@ bool set_server_callbacks(SSL_CTX* context, const ServerOptions& options, Certif
   Engine::watch_secrets(context);
   SSL_CTX_set_alpn_select_cb(context, on_alpn, nullptr);
   SSL_CTX_set_client_hello_cb(context, on_client_hello, nullptr);
+  SSL_CTX_set_session_ticket_cb(context, nullptr, on_ticket_decrypted, nullptr);
   SSL_CTX_set_tlsext_servername_callback(context, on_server_name);
   SSL_CTX_set_tlsext_status_cb(context, on_status_request);
   if (SSL_CTX_set_ex_data(context, server_state_index(), state.get()) != 1) return false;

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/errors.h"
+#include "tls/handshake_policy.h"
 
 namespace lintel::tls {
 
@@ -56,6 +57,12 @@ class CertificateSource {
   // The certificate that proves control of `sni` to an ACME issuer (RFC 8737), while an order waits for it. Asked when
   // a client offers "acme-tls/1" and nothing else; the connection is then good for nothing but this handshake.
   virtual CertificatePtr find_challenge(std::string_view) { return nullptr; }
+  // What the handshake for that name must keep to; null: nothing beyond the context. Asked first, also when a session
+  // is resumed.
+  virtual HandshakePolicyPtr policy(std::string_view sni) {
+    static_cast<void>(sni);
+    return nullptr;
+  }
 };
 
 // Ticket keys (RFC 5077, RFC 8446 §4.6.1), shared by all workers, rotated; the newest encrypts, older ones decrypt.
