@@ -93,6 +93,7 @@ class Import(unittest.TestCase):
         self.assertIn('auth_request = "http://127.0.0.1:4180/oauth2/auth"', toml)
         self.assertIn('path = "/v1/*"\nstrip_prefix = "/v1"', toml)
         self.assertIn('balance = "hash-ip"', toml)
+        self.assertIn('tls_policy = "modern"', toml)
         self.assertIn('body = "off"', toml)
         self.assertIn("workers = 4", toml)
         self.assertIn('path = "/files*"\ndeny = ["0.0.0.0/0", "::/0"]', toml)
