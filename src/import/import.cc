@@ -329,7 +329,10 @@ std::string with_files(const Model& model, const std::string& from, const std::s
     check_target(site.target);
     for (RouteModel& route : site.routes) {
       check_target(route.target);
+      const size_t before = missing.size();
       check(route.rules.users_file);
+      // The parser reads this one: nothing can stand in for it.
+      if (missing.size() > before || route.rules.users_file == stand_in) route.rules.users_file.clear();
     }
   }
   return toml_text(copy, from);
