@@ -92,7 +92,11 @@ bool is_https_redirect(const Directive& condition) {
 Redirect find_redirect(Work& work, const Server& server) {
   Redirect found;
   const Directives& own = server.directive->block;
-  if (forwards(own)) return found;
+  // A `return` of the server itself comes before every location.
+  const bool always = std::ranges::any_of(own, [&](const Directive& line) {
+    return line.name == "return" && classify(line, server.hosts).to != Redirect::To::none;
+  });
+  if (!always && forwards(own)) return found;
   const auto take = [&](const Directive& line) {
     Redirect one = classify(line, server.hosts);
     if (one.to == Redirect::To::none) return;
@@ -120,9 +124,7 @@ Redirect find_redirect(Work& work, const Server& server) {
 }
 
 const Directive* find_refusal(const Server& server) {
-  const Directives& own = server.directive->block;
-  if (forwards(own)) return nullptr;
-  for (const Directive& line : own) {
+  for (const Directive& line : server.directive->block) {
     if (line.name == "ssl_reject_handshake" && line.arg(0) == "on") return &line;
     const std::string_view status = line.arg(0);
     if (line.name == "return" && line.args.size() == 1 && status.size() == 3 && status.starts_with('4')) return &line;

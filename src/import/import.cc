@@ -104,7 +104,7 @@ class Conversion {
       return;
     }
     if (!take_hosts(server, site)) return;
-    if (!read_locations(work_, server, site)) {
+    if (!read_locations(work_, server, site) && !read_maintenance(line.block, site)) {
       work_.report.used_with_block(line);
       work_.report.not_understood(line,
                                   "nothing in this server is forwarded to an HTTP app, so it is left out with all its "
@@ -116,6 +116,22 @@ class Conversion {
     read_conditions(server);
     served_.push_back(&server);
     work_.model.sites.push_back(std::move(site));
+  }
+
+  // return 503; for everything
+  bool read_maintenance(const Directives& own, SiteModel& site) {
+    for (const Directive& line : own) {
+      const bool is_root = line.name == "location" && line.arg(0) == "/";
+      if (is_root && read_maintenance(line.block, site)) {
+        work_.report.used(line);
+        return true;
+      }
+      if (line.name != "return" || line.arg(0) != "503") continue;
+      work_.report.used(line);
+      site.maintenance = true;
+      return true;
+    }
+    return false;
   }
 
   bool is_internal(const Server& server) const {
@@ -244,7 +260,9 @@ class Conversion {
 
   void finish_sites() {
     const bool any_tls = !work_.model.https.empty();
-    if (!any_tls) {
+    const bool takes_443 =
+        std::ranges::any_of(work_.model.http, [](const ListenModel& one) { return one.address.ends_with(":443"); });
+    if (!any_tls && !takes_443) {
       // Nothing had TLS. Where http was on port 80, https belongs on 443.
       for (const ListenModel& one : work_.model.http) {
         if (!one.address.ends_with(":80")) continue;
@@ -311,7 +329,10 @@ std::string with_files(const Model& model, const std::string& from, const std::s
     check_target(site.target);
     for (RouteModel& route : site.routes) {
       check_target(route.target);
+      const size_t before = missing.size();
       check(route.rules.users_file);
+      // The parser reads this one: nothing can stand in for it.
+      if (missing.size() > before || route.rules.users_file == stand_in) route.rules.users_file.clear();
     }
   }
   return toml_text(copy, from);

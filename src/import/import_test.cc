@@ -240,6 +240,23 @@ TEST(Import, a_server_for_this_machine_only_does_not_become_public) {
   EXPECT_TRUE(result.says(Kind::not_understood, 1, "local address only"));
 }
 
+// A server's own `return` comes before its locations: a site that was closed must not open.
+TEST(Import, a_return_of_the_server_wins_over_its_locations) {
+  const Result closed =
+      run("server { listen 80; server_name a.b; return 403; location / { proxy_pass http://127.0.0.1:1; } }\n"
+          "server { listen 80; server_name b.c; location / { proxy_pass http://127.0.0.1:1; } }");
+  EXPECT_THAT(closed.imported.toml, Not(HasSubstr("a.b")));
+  EXPECT_THAT(site("return 503;").imported.toml, HasSubstr("maintenance = true\n"));
+  EXPECT_TRUE(site("location / { return 503; }").imported.valid);
+}
+
+TEST(Import, plain_http_on_the_port_of_https) {
+  const Result result =
+      run("server { listen 80; listen 443; server_name a.b; location / { proxy_pass http://127.0.0.1:1; } }");
+  EXPECT_THAT(result.imported.toml, HasSubstr("https = []\nhttp = [\"0.0.0.0:80\", \"0.0.0.0:443\"]\n"));
+  EXPECT_TRUE(result.imported.valid) << result.report();
+}
+
 TEST(Import, nothing_to_forward_is_no_file) {
   const Result result = run("server { listen 80; server_name a.b; root /srv; }");
   EXPECT_EQ(result.imported.toml, "");

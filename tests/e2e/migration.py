@@ -2,6 +2,11 @@
 import pathlib
 import re
 import subprocess
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import crypt
 
 from lintel_test import *
 
@@ -29,6 +34,9 @@ class World:
         self.apps = {port: Origin() for port in ORIGIN_PORTS}
         self.socket_path = str(self.folder / "app.sock")
         self.socket_app = Origin(unix_path=self.socket_path)
+        self.hash = crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=32))
+        self.users = self.folder / "users"
+        self.users.write_text(f"ann:{self.hash}\n")
 
     def stop(self):
         for app in [*self.apps.values(), self.socket_app]:
@@ -43,7 +51,8 @@ class World:
         for port, app in self.apps.items():
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{app.port}")
         for written, real in (("/etc/ssl/example.com.pem", self.certificate),
-                              ("/etc/ssl/private/example.com.key", self.key), ("/run/app.sock", self.socket_path)):
+                              ("/etc/ssl/private/example.com.key", self.key), ("/run/app.sock", self.socket_path),
+                              ("/etc/site/users", str(self.users)), ("ann HASH", "ann " + self.hash)):
             text = text.replace(written, real)
         return text
 

@@ -93,6 +93,7 @@ class Import(unittest.TestCase):
         self.assertIn('auth_request = "http://127.0.0.1:4180/oauth2/auth"', toml)
         self.assertIn('path = "/v1/*"\nstrip_prefix = "/v1"', toml)
         self.assertIn('balance = "hash-ip"', toml)
+        self.assertIn('tls_policy = "modern"', toml)
         self.assertIn('body = "off"', toml)
         self.assertIn("workers = 4", toml)
         self.assertIn('path = "/files*"\ndeny = ["0.0.0.0/0", "::/0"]', toml)
@@ -114,6 +115,20 @@ class Import(unittest.TestCase):
             unknown = [one for one in result["findings"] if "does not know this directive" in one["message"]]
             self.assertEqual(unknown, [], path)
             self.assertTrue(named, path)
+
+    def test_the_smallest_safe_file_is_fine(self):
+        code, result = self.sample("safe.conf")
+        self.assertEqual([one for one in result["findings"] if one["kind"] in ("unsafe", "not-understood")], [])
+        self.assertIn('certificate = "acme"', result["toml"])
+        self.assertIn('directory = "https://acme-v02.api.letsencrypt.org/directory"', result["toml"])
+        self.assertIn("hsts = true", result["toml"])
+        self.assertEqual((code, result["valid"], result["check"]), (0, True, []), result)
+
+    def test_what_is_written_passes_check(self):
+        for name in ("django-certbot.conf", "node-websocket.conf", "safe.conf"):
+            with self.subTest(name):
+                _, result = self.sample(name)
+                self.assertTrue(result["valid"], result["check"])
 
     def test_files_and_streams(self):
         text = "server { listen 80; server_name a.example; location / { proxy_pass http://127.0.0.1:1; } }\n"

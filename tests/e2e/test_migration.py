@@ -1,6 +1,8 @@
 """The examples of docs/from-nginx.md and docs/from-caddy.md, run: the old server and Lintel get the same requests, and
 what the pages say of either is checked. A page that promised a header, a redirect or a refusal that is not there would
 lead people to switch something off that protected them."""
+import base64
+
 from migration import *
 
 FORGED = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", "evil.example"),
@@ -103,6 +105,34 @@ class Pages(unittest.TestCase):
                 self.assertEqual(request.target, "/sock")
         self.check_lintel_identity(self.seen(lintel, app=self.world.socket_app))
         return old
+
+    def check_password(self):
+        old, lintel = self.sides("password")
+        right = "Basic " + base64.b64encode(b"ann:secret").decode()
+        wrong = "Basic " + base64.b64encode(b"ann:guess").decode()
+        for side in (old, lintel):
+            with self.subTest(side=side.name):
+                self.app.reset()
+                for headers in ([], [("Authorization", wrong)]):
+                    refused = side.fetch("/admin/x", headers)
+                    self.assertEqual(refused.status, 401)
+                    self.assertIn("basic realm=", refused.get("www-authenticate").lower())
+                self.assertEqual(self.app.requests, [])
+                self.assertEqual(self.seen(side, "/admin/x", [("Authorization", right)]).target, "/admin/x")
+                self.assertEqual(self.seen(side, "/open").target, "/open")
+
+    def check_ask(self):
+        old, lintel = self.sides("ask")
+        for side in (old, lintel):
+            with self.subTest(side=side.name):
+                self.world.reset()
+                self.blog.respond = lambda request: answer(401, b"")
+                self.assertEqual(side.fetch("/x").status, 401)
+                self.assertEqual(self.app.requests, [])
+                self.assertEqual(self.blog.requests[-1].target, "/check")
+                self.blog.respond = lambda request: answer(200, b"")
+                request = self.seen(side, "/x", [("Remote-User", "admin")])
+                self.assertEqual(request.all("remote-user"), ["admin"] if side is old else [])
 
     def check_maintenance(self):
         for side in self.sides("maintenance"):
@@ -219,6 +249,20 @@ class FromNginx(Pages):
                     self.assertIn(b" 413 ", client.read_until(b"\r\n"))
                 self.assertEqual(self.app.requests, [])
 
+    def test_example_password(self):
+        self.check_password()
+
+    def test_example_ask(self):
+        self.check_ask()
+
+    def test_example_rate(self):
+        for side in self.sides("rate"):
+            with self.subTest(side=side.name):
+                self.assertEqual([side.fetch().status for _ in range(3)], [200, 200, 200])
+                refused = side.fetch()
+                self.assertEqual(refused.status, 503 if side.name == "nginx" else 429)
+        self.assertGreater(int(refused.get("retry-after")), 0)
+
     def test_example_maintenance(self):
         self.check_maintenance()
 
@@ -311,6 +355,12 @@ class FromCaddy(Pages):
             client.send(get("/up", host="example.com", method="POST", body=b"x" * ((2 << 20) + 1)))
             self.assertNotIn(b" 200 ", client.read_until(b"\r\n"))
         self.app.wait_for(lambda: self.app.requests, "Caddy's request")
+
+    def test_example_password(self):
+        self.check_password()
+
+    def test_example_ask(self):
+        self.check_ask()
 
     def test_example_maintenance(self):
         self.check_maintenance()
