@@ -193,7 +193,7 @@ net::Task<void> Manager::order(EntryPtr entry) {
   const std::string key = "certificates/" + entry->name;
   auto take = [&storage = parts_.storage, key] { return storage.try_lock(key); };
   auto lock = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(take));
-  if (lock && *lock && **lock == nullptr) {
+  if (!lock || (*lock && **lock == nullptr)) {
     entry->locked_until_s = now_s() + limits::acme_lock_retry_ms / 1000;
     co_await refresh(entry);
     co_return;
