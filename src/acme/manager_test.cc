@@ -136,8 +136,8 @@ class ManagerTest : public testing::Test {
   TemporaryFolder folder_;
   ManualClock clock_;
   net::Reactor reactor_;
-  net::BlockingPool blocking_{2};
   std::unique_ptr<FolderStorage> storage_;
+  net::BlockingPool blocking_{2};  // its jobs use the storage: ends first
   std::unique_ptr<CertificateStore> store_;
   NoSolver solver_;
   Script script_;
