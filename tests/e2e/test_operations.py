@@ -176,10 +176,10 @@ class RunningOut(Machine):
     """Full disks, no descriptors: served on, recovered, said in the log."""
 
     def small_disk(self):
-        """A file system of a few pages, which is full at once."""
+        """A small file system; what the log still holds when there is room again fits in."""
         disk = self.folder / "disk"
         disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0777", "none", str(disk)], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0777", "none", str(disk)], check=True)
         self.addCleanup(subprocess.run, ["umount", "-l", str(disk)])
         return disk
 
@@ -189,7 +189,7 @@ class RunningOut(Machine):
         lintel = self.serve([self.site(cert)], {"access_log": str(disk / "access.log")})
         filler = disk / "filler"
         with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
-            while file.write(b"x" * 4096):
+            while file.write(b"x" * 65536):
                 pass
         with RawClient(lintel.https, tls=True) as client:
             for _ in range(300):

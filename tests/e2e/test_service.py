@@ -105,7 +105,7 @@ class Service(unittest.TestCase):
 
     def test_systemd_accepts_the_unit_and_finds_little_exposed(self):
         self.run_fine("service", "install", "--root", str(self.root))
-        text = self.unit.read_text().replace("/usr/bin/lintel serve", f"{os.path.realpath(LINTEL)} serve")
+        text = self.unit.read_text().replace("/usr/bin/lintel ", f"{os.path.realpath(LINTEL)} ")
         # The pages are checked by the test of the package, which has them installed.
         file = self.folder / "lintel.service"
         file.write_text(re.sub(r"(?m)^Documentation=.*\n", "", text))
