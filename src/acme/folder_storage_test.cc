@@ -168,7 +168,7 @@ TEST(FolderStorage, KillNineAtRandomMomentsNeverLosesABundle) {
   const TemporaryFolder folder;
   const Bundle first = make_bundle("example.com"), second = make_bundle("example.com");
   ASSERT_TRUE(open_at(folder.path())->store(key, first));
-  for (unsigned round = 0; round < 40; ++round) {
+  for (unsigned round = 0; round < 20; ++round) {
     const pid_t child = ::fork();
     if (child == 0) {
       auto storage = FolderStorage::open(folder.path());
@@ -203,7 +203,7 @@ TEST(FolderStorage, AReaderBesideAWriterSeesWholeBundles) {
     }
   }
   auto storage = open_at(folder.path());
-  for (unsigned i = 0; i < 300; ++i) {
+  for (unsigned i = 0; i < 80; ++i) {
     const auto loaded = storage->load(key);
     ASSERT_TRUE(loaded) << loaded.error().message;
     EXPECT_TRUE(*loaded == first || *loaded == second);
@@ -251,7 +251,7 @@ TEST(FolderStorage, TheLockExcludes) {
   const TemporaryFolder folder;
   const std::string counter = folder.path() + "/counter";
   std::ofstream(counter) << 0;
-  constexpr int each = 200;
+  constexpr int each = 50;
   std::vector<pid_t> children;
   for (int i = 0; i < 3; ++i) {
     const pid_t child = ::fork();

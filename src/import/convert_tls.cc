@@ -79,6 +79,12 @@ void read_certificate(Work& work, const Server& server, SiteModel& site) {
   if (!server.tls() || files.empty() || keys.empty() || by_module) {
     if (all_public) {
       use_acme(work, site);
+      if (!work.model.acme.agree) {
+        work.report.changed(
+            *server.directive,
+            "agree = true is written below [acme]: Lintel asks Let's Encrypt for a certificate, under its "
+            "terms; take the line away if you do not agree");
+      }
     } else {
       site.certificate = "self-signed";
       work.report.changed(*server.directive,
@@ -102,8 +108,8 @@ void read_certificate(Work& work, const Server& server, SiteModel& site) {
                                           file.arg(0), key.arg(0)));
     return;
   }
-  if (has_variables(file.arg(0)) || has_variables(key.arg(0)) || key.arg(0).starts_with("engine:") ||
-      file.arg(0).starts_with("data:")) {
+  if (file.arg(0).empty() || key.arg(0).empty() || has_variables(file.arg(0)) || has_variables(key.arg(0)) ||
+      key.arg(0).starts_with("engine:") || file.arg(0).starts_with("data:")) {
     work.report.not_understood(file, "Lintel's certificates are files, or \"acme\"");
     if (all_public) {
       use_acme(work, site);
@@ -131,7 +137,9 @@ void read_acme(Work& work, const Directives& http) {
     work.report.used_with_block(*issuer);
     for (const Directive& line : issuer->block) {
       AcmeModel& acme = work.model.acme;
-      if (line.name == "uri" && acme.directory.empty() && !has_variables(line.arg(0))) acme.directory = line.arg(0);
+      if (line.name == "uri" && acme.directory.empty() && line.arg(0).starts_with("https://") &&
+          !has_variables(line.arg(0)))
+        acme.directory = line.arg(0);
       if (line.name == "contact" && acme.email.empty()) {
         std::string_view email = line.arg(0);
         if (email.starts_with("mailto:")) email.remove_prefix(7);

@@ -274,6 +274,9 @@ class Conversion {
     for (SiteModel& site : work_.model.sites) {
       site.certificate.clear();
       site.redirect_http.clear();
+      // nginx asks for client certificates over TLS only, too.
+      site.client_ca.clear();
+      site.tls_policy.clear();
     }
     work_.model.acme.needed = false;
   }

@@ -250,6 +250,17 @@ TEST(Import, a_return_of_the_server_wins_over_its_locations) {
   EXPECT_TRUE(site("location / { return 503; }").imported.valid);
 }
 
+// A route has no way to balance of its own, and an empty path is no file.
+TEST(Import, only_keys_that_exist_are_written) {
+  const Result result =
+      run("upstream u { server 127.0.0.1:1; server 127.0.0.1:2; least_conn; }\n"
+          "server { listen 443 ssl; server_name a.example.com; ssl_certificate /x.pem; ssl_certificate_key \"\";\n"
+          "location / { proxy_pass http://127.0.0.1:3; } location /u/ { proxy_pass http://u; } }");
+  EXPECT_TRUE(result.imported.valid) << result.report();
+  const std::string& toml = result.imported.toml;
+  EXPECT_LT(toml.find("balance = \"least-conn\""), toml.find("[[site.route]]"));
+}
+
 TEST(Import, plain_http_on_the_port_of_https) {
   const Result result =
       run("server { listen 80; listen 443; server_name a.b; location / { proxy_pass http://127.0.0.1:1; } }");

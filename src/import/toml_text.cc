@@ -77,12 +77,10 @@ std::string to_text(const To& to) {
   return result + " }";
 }
 
-std::string target_text(const Target& target) {
+std::string to_text(const Target& target) {
   std::string list;
   for (const To& to : target.to) list += (list.empty() ? "" : ", ") + to_text(to);
-  std::string text = fmt::format("to = [{}]\n", list);
-  if (!target.balance.empty()) text += fmt::format("balance = {}\n", quoted(target.balance));
-  return text;
+  return fmt::format("to = [{}]\n", list);
 }
 
 std::string limits_text(const std::string& body, const std::string& rate, unsigned burst, unsigned connections) {
@@ -120,8 +118,8 @@ std::string acme_text(const AcmeModel& acme) {
   text += acme.email.empty() ? "# email = \"you@example.com\"   # the issuer may write to you\n"
                              : fmt::format("email = {}\n", quoted(acme.email));
   if (!acme.directory.empty()) text += fmt::format("directory = {}\n", quoted(acme.directory));
-  text +=
-      acme.agree ? "agree = true\n" : "# agree = true   # to the issuer's terms; needed before the first certificate\n";
+  // The configuration's parser asks for it; the report names it too.
+  text += acme.agree ? "agree = true\n" : "agree = true   # to the issuer's terms: take it away if you do not\n";
   return text;
 }
 
@@ -175,7 +173,7 @@ std::string route_text(const RouteModel& route, const Target& of_site) {
   text += fmt::format("[[site.route]]\npath = {}\n", quoted(route.path));
   const Rules& rules = route.rules;
   if (!rules.closed.empty()) return text + "deny = [\"0.0.0.0/0\", \"::/0\"]\n";
-  if (!route.target.to.empty() && route.target != of_site) text += target_text(route.target);
+  if (!route.target.to.empty() && route.target != of_site) text += to_text(route.target);
   if (!route.strip_prefix.empty()) text += fmt::format("strip_prefix = {}\n", quoted(route.strip_prefix));
   if (!rules.allow.empty()) text += fmt::format("allow = {}\n", array(rules.allow));
   if (!rules.deny.empty()) text += fmt::format("deny = {}\n", array(rules.deny));
@@ -190,7 +188,8 @@ std::string site_text(const SiteModel& site) {
   text += fmt::format("[[site]]\nhosts = {}\n", array(site.hosts));
   if (!site.canonical.empty()) text += fmt::format("canonical = {}\n", quoted(site.canonical));
   text += certificate_text(site);
-  if (!site.target.to.empty()) text += target_text(site.target);
+  if (!site.target.to.empty()) text += to_text(site.target);
+  if (!site.target.balance.empty()) text += fmt::format("balance = {}\n", quoted(site.target.balance));
   if (!site.redirect_http.empty()) text += fmt::format("redirect_http = {}\n", site.redirect_http);
   if (!site.hsts.empty()) text += fmt::format("hsts = {}\n", site.hsts);
   if (!site.tls_policy.empty()) text += fmt::format("tls_policy = {}\n", quoted(site.tls_policy));

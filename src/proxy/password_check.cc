@@ -289,7 +289,7 @@ Outcome<void> PasswordCheck::prepare(const config::Config& config) {
       const auto time = std::filesystem::last_write_time(path, error);
       auto users = config::read_users_file(path);
       if (!users) return fail(ErrorCode::config_invalid, std::move(users.error()));
-      wanted[path] = {std::make_shared<config::Users>(std::move(*users)), time, 0};
+      wanted[path] = {std::make_shared<config::Users>(std::move(*users)), time, 0, true};
     }
   }
   const std::lock_guard lock(mutex_);
@@ -297,6 +297,11 @@ Outcome<void> PasswordCheck::prepare(const config::Config& config) {
     const auto before = files_.find(path);
     const bool same = before != files_.end() && before->second.time == file.time;
     file.generation = same ? before->second.generation : next_generation_++;
+  }
+  for (auto& [path, file] : files_) {
+    if (!file.wanted || wanted.contains(path)) continue;
+    file.wanted = false;
+    wanted[path] = std::move(file);
   }
   files_ = std::move(wanted);
   return {};

@@ -72,7 +72,8 @@ class PasswordCheck {
   net::Task<Answer> check(const config::BasicAuth& auth, ClientId client, Credentials credentials,
                           net::Reactor& reactor);
 
-  // Reads the files that `config` names and that are not known; forgets others. Error: config_invalid.
+  // Reads the files that `config` names. Those of the configuration before stay, for requests that began under it;
+  // older ones are forgotten. Error: config_invalid, and nothing has changed.
   Outcome<void> prepare(const config::Config& config);
   // Reads anew what has changed. A file that is not valid leaves the old users in; the log says so once per change.
   void reload_changed();
@@ -82,6 +83,7 @@ class PasswordCheck {
     std::shared_ptr<const config::Users> users;
     std::filesystem::file_time_type time;
     uint64_t generation = 0;  // part of what is remembered: a change forgets it
+    bool wanted = true;       // by the configuration of now, not only by the one before
   };
   struct Waiter;
   struct Job;

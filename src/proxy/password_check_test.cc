@@ -228,5 +228,13 @@ TEST_F(Check, a_changed_file_forgets_what_was_remembered) {
   EXPECT_EQ(login("ann", "other").error, ErrorCode::none) << "a file that is not valid changes nothing";
 }
 
+// Requests that began before a reload finish under the configuration that they began with.
+TEST_F(Check, a_reload_keeps_the_files_of_the_configuration_before) {
+  ASSERT_TRUE(check.prepare(config::Config()));
+  EXPECT_EQ(login("ann", "right").error, ErrorCode::none);
+  ASSERT_TRUE(check.prepare(config::Config()));
+  EXPECT_EQ(login("ann", "right").error, ErrorCode::overloaded);
+}
+
 }  // namespace
 }  // namespace lintel::proxy

@@ -51,7 +51,7 @@ class World:
         for port, app in self.apps.items():
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{app.port}")
         for written, real in (("/etc/ssl/example.com.pem", self.certificate),
-                              ("/etc/ssl/private/example.com.key", self.key), ("/run/app.sock", self.socket_path),
+                              ("/etc/ssl/private/example.com.key", self.key), ("/run/app.sock", self.socket_path), ("/etc/site/clients.pem", self.ca.cert),
                               ("/etc/site/users", str(self.users)), ("ann HASH", "ann " + self.hash)):
             text = text.replace(written, real)
         return text

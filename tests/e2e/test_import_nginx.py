@@ -125,7 +125,7 @@ class Import(unittest.TestCase):
         self.assertEqual((code, result["valid"], result["check"]), (0, True, []), result)
 
     def test_what_is_written_passes_check(self):
-        for name in ("django-certbot.conf", "node-websocket.conf", "safe.conf"):
+        for name in ("django-certbot.conf", "node-websocket.conf", "cdn-real-ip.conf", "multi-site/nginx.conf", "safe.conf"):
             with self.subTest(name):
                 _, result = self.sample(name)
                 self.assertTrue(result["valid"], result["check"])

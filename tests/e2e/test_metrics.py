@@ -71,7 +71,7 @@ class Metrics(LintelTestCase):
                 self.assertEqual(h2.request("/").status, 200)
             after = self.scrape()
             self.assertEqual(after["lintel_connections_open", (("protocol", "h2"),)], 1)
-        self.fetch("/", method="POST", body=b"body")
+        self.assertEqual(self.fetch("/", method="POST", body=b"body").status, 200)
 
         def grown(name, **labels):
             key = (name, tuple(sorted(labels.items())))

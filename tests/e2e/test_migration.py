@@ -134,6 +134,23 @@ class Pages(unittest.TestCase):
                 request = self.seen(side, "/x", [("Remote-User", "admin")])
                 self.assertEqual(request.all("remote-user"), ["admin"] if side is old else [])
 
+    def check_clients(self):
+        old, lintel = self.sides("clients")
+        context = tls_client_context()
+        context.load_cert_chain(*self.world.ca.issue("someone"))
+        for side in (old, lintel):
+            with self.subTest(side=side.name):
+                self.app.reset()
+                with self.assertRaises((OSError, Closed, AssertionError)):
+                    self.assertEqual(side.fetch().status, 200)
+                self.assertEqual(self.app.requests, [])
+                request = self.seen(side, headers=[("Client-Cert", ":AAAA:")], tls=context)
+                if side is old:
+                    self.assertEqual(request.all("client-cert"), [":AAAA:"])
+                else:
+                    self.assertEqual(len(request.all("client-cert")), 1)
+                    self.assertNotEqual(request.get("client-cert"), ":AAAA:")
+
     def check_maintenance(self):
         for side in self.sides("maintenance"):
             with self.subTest(side=side.name):
@@ -263,6 +280,9 @@ class FromNginx(Pages):
                 self.assertEqual(refused.status, 503 if side.name == "nginx" else 429)
         self.assertGreater(int(refused.get("retry-after")), 0)
 
+    def test_example_clients(self):
+        self.check_clients()
+
     def test_example_maintenance(self):
         self.check_maintenance()
 
@@ -361,6 +381,9 @@ class FromCaddy(Pages):
 
     def test_example_ask(self):
         self.check_ask()
+
+    def test_example_clients(self):
+        self.check_clients()
 
     def test_example_maintenance(self):
         self.check_maintenance()
