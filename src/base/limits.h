@@ -217,6 +217,7 @@ inline constexpr uint32_t admin_request_ms = 10'000;
 inline constexpr uint32_t control_patience_ms = 60'000;  // of the commands that ask a running server
 inline constexpr uint32_t broker_request_ms = 5'000;
 inline constexpr size_t broker_files_count = 100'000;
+inline constexpr size_t metrics_upstreams_count = 10'000, metrics_certificates_count = 10'000;
 inline constexpr size_t inherited_sockets_count = 1'024;
 
 // --- dev

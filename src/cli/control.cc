@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "config/config.h"
@@ -104,6 +105,8 @@ int status(const ControlOptions& options) {
   for (const auto& listener : all["listeners"]) {
     fmt::print("  {} {}\n", listener.value("tls", false) ? "https" : "http ", listener.value("address", ""));
   }
+  if (all["concerns"].empty()) fmt::print("  every upstream is up, every certificate is in order\n");
+  for (const auto& concern : all["concerns"]) fmt::print("  ! {}\n", log::escape(concern.get<std::string>()));
   return 0;
 }
 

@@ -24,7 +24,27 @@ SmallAnswer as_error(const Error& error, uint16_t status) {
   return as_json({{"error", facts(error.code).name}, {"message", error.message}}, status);
 }
 
-json status_of(const Service& service) {
+// What somebody should look at: instances that are out, certificates that are missing, expired or fail to renew.
+json concerns_of(Service& service) {
+  json concerns = json::array();
+  for (const proxy::GroupStatus& group : service.server().upstream_status()) {
+    for (const proxy::EndpointStatus& one : group.endpoints) {
+      using State = proxy::EndpointStatus::State;
+      if (one.state == State::up || one.state == State::slow_start) continue;
+      concerns.push_back(fmt::format("{}: {} is {}{}{}", group.site, one.url, proxy::name_of(one.state),
+                                     one.reason.empty() ? "" : ": ", one.reason));
+    }
+  }
+  if (service.acme() == nullptr) return concerns;
+  for (const acme::CertificateStatus& one : service.acme()->status()) {
+    if (one.state == "valid" && one.failures == 0) continue;
+    concerns.push_back(fmt::format("certificate of {}: {}{}{}", one.name, one.state, one.last_error.empty() ? "" : "; ",
+                                   one.last_error));
+  }
+  return concerns;
+}
+
+json status_of(Service& service) {
   json listeners = json::array();
   const auto addresses = service.server().addresses();
   for (size_t i = 0; i < addresses.size(); ++i) {
@@ -38,6 +58,7 @@ json status_of(const Service& service) {
           {"config", service.file()},
           {"sites", service.config().sites.size()},
           {"listeners", listeners},
+          {"concerns", concerns_of(service)},
           {"reloads", service.reloads()},
           {"reloads_refused", service.refused_reloads()}};
 }

@@ -1,6 +1,7 @@
 #include "serve/metrics_page.h"
 
 #include "base/ip.h"
+#include "base/limits.h"
 #include "observe/metrics.h"
 #include "serve/service.h"
 
@@ -30,6 +31,46 @@ SmallAnswer answer_metrics(Service& service, const SmallRequest& request, bool u
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics->render()};
 }
 
+namespace {
+
+void render_upstreams(observe::Exposition& to, const Service& service) {
+  const std::vector<proxy::GroupStatus> groups = service.server().upstream_status();
+  const auto each = [&](const auto& sample) {
+    size_t left = limits::metrics_upstreams_count;
+    for (const proxy::GroupStatus& group : groups) {
+      for (const proxy::EndpointStatus& one : group.endpoints) {
+        if (left-- == 0) return;
+        sample(group, one);
+      }
+    }
+  };
+  using State = proxy::EndpointStatus::State;
+  to.family("lintel_upstream_up", "gauge", "1: the instance of an app gets requests; 0: it is out or down.");
+  each([&](const proxy::GroupStatus& group, const proxy::EndpointStatus& one) {
+    const bool up = one.state == State::up || one.state == State::slow_start;
+    to.sample({{"site", group.site}, {"route", group.route}, {"upstream", one.url}}, up ? 1 : 0);
+  });
+  to.family("lintel_upstream_requests_active", "gauge", "Requests and WebSockets that an instance has now.");
+  each([&](const proxy::GroupStatus& group, const proxy::EndpointStatus& one) {
+    to.sample({{"site", group.site}, {"route", group.route}, {"upstream", one.url}}, one.active);
+  });
+}
+
+void render_certificates(observe::Exposition& to, Service& service) {
+  if (service.acme() == nullptr) return;
+  std::vector<acme::CertificateStatus> all = service.acme()->status();
+  if (all.size() > limits::metrics_certificates_count) all.resize(limits::metrics_certificates_count);
+  to.family("lintel_certificate_not_after_seconds", "gauge",
+            "End of a certificate from an issuer, Unix time; 0: none.");
+  for (const acme::CertificateStatus& one : all) {
+    to.sample({{"name", one.name}}, static_cast<double>(one.not_after_unix_s));
+  }
+  to.family("lintel_certificate_failures", "gauge", "Attempts to obtain or renew in a row that have failed.");
+  for (const acme::CertificateStatus& one : all) to.sample({{"name", one.name}}, one.failures);
+}
+
+}  // namespace
+
 void add_service_metrics(Service& service) {
   observe::Metrics* metrics = service.server().metrics();
   if (metrics == nullptr) return;
@@ -39,6 +80,8 @@ void add_service_metrics(Service& service) {
     to.sample({{"result", "refused"}}, static_cast<double>(service.refused_reloads()));
     to.family("lintel_access_log_dropped_total", "counter", "Lines of the access log that were lost.");
     to.sample({}, static_cast<double>(service.server().log_lines_dropped()));
+    render_upstreams(to, service);
+    render_certificates(to, service);
     observe::render_process(to, service.started_unix_s(), LINTEL_VERSION);
   });
 }

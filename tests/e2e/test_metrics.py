@@ -86,6 +86,12 @@ class Metrics(LintelTestCase):
         self.assertGreaterEqual(grown("lintel_tls_handshakes_total", version="1.3", resumed="false"), 2)
         wait_until(lambda: self.value("lintel_connections_open", protocol="h2") == 0, "the connection to be counted out")
 
+    def test_an_upstream_is_a_series(self):
+        self.assertEqual(self.fetch("/").status, 200)
+        labels = {"site": "app.test", "route": "", "upstream": self.origin.url}
+        self.assertEqual(self.value("lintel_upstream_up", **labels), 1)
+        self.assertIn(("lintel_upstream_requests_active", tuple(sorted(labels.items()))), self.scrape())
+
     def test_clients_cannot_make_series(self):
         """Each new series costs Prometheus memory for ever."""
         def attack(i):

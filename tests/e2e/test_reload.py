@@ -245,7 +245,9 @@ class Admin(LintelTestCase):
         status = json.loads(out)
         self.assertEqual((status["pid"], status["sites"]), (self.lintel.pid, 1))
         self.assertIn(f"127.0.0.1:{self.lintel.https}", [one["address"] for one in status["listeners"]])
-        self.assertIn("1 sites", self.lintel.command("status")[1])
+        text = self.lintel.command("status")[1]
+        self.assertIn("1 sites", text)
+        self.assertIn("every upstream is up", text)
 
     def test_the_dump_hides_secrets(self):
         status, config = self.lintel.admin("GET", "/config")

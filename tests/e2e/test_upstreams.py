@@ -336,6 +336,7 @@ class Checked(UpstreamsTest):
         known = {one["url"]: one for one in self.upstreams()[0]["endpoints"]}
         self.assertEqual((known[checked.url]["state"], known[checked.url]["last_reason"]), ("down", "status 503"))
         self.assertEqual(known[other.url]["state"], "up")
+        self.assertIn(f"{checked.url} is down: status 503", self.lintel.command("status")[1], "what an operator looks at")
         state["healthz"] = 302  # redirects to a login page: it is there
         self.wait_log("up, its checks pass again")
         self.wait_answer("checked")
