@@ -45,6 +45,12 @@ SANITIZER_MARKS = ("AddressSanitizer", "ThreadSanitizer", "UndefinedBehaviorSani
                    "runtime error:")
 
 
+def as_root():
+    """For files whose tests mount, change users or bind as root: runs the same command again through sudo."""
+    if os.geteuid() != 0:
+        os.execvp("sudo", ["sudo", "-n", "--preserve-env", sys.executable, *sys.orig_argv[1:]])
+
+
 def free_port(host="127.0.0.1"):
     """A port that is free now, below the ephemeral range so that no outgoing connection takes it meanwhile."""
     for _ in range(200):

@@ -4,6 +4,8 @@ import pwd
 
 from lintel_test import *
 
+as_root()
+
 
 class Machine(unittest.TestCase):
     def setUp(self):

@@ -4,6 +4,8 @@ import base64
 
 from lintel_test import *
 
+as_root()
+
 
 class Load:
     """Clients that send one request after the other on kept-alive connections until stop(). A connection that ends
