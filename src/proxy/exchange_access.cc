@@ -45,7 +45,7 @@ Result<void> Exchange::choose_target() {
   const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
   std::string_view path = normalised ? *normalised : raw_path;
   route_ = config::find_route(*site_, path);
-  if (restricted && !choose_stricter(path)) return fail(ErrorCode::path_invalid);
+  if (restricted && !choose_stricter(path, raw_path)) return fail(ErrorCode::path_invalid);
   if (route_ == nullptr) return {};
   const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
   if (!rewrite) return {};
@@ -80,7 +80,7 @@ Result<void> Exchange::check_access() {
 // Apps differ in what they take for the same path: "/Admin" for "/admin", "/admin;x" for "/admin". Where another
 // reading of the path meets a restricted route, that one counts. False when both readings meet restricted routes:
 // which of them the app's reading would have passed is not known.
-bool Exchange::choose_stricter(std::string_view path) {
+bool Exchange::choose_stricter(std::string_view path, std::string_view raw_path) {
   const config::Route* const as_written = route_;
   const auto reads_as = [&](std::string_view other) {
     const config::Route* route = config::find_route_ignoring_case(*site_, other);
@@ -92,9 +92,14 @@ bool Exchange::choose_stricter(std::string_view path) {
     return true;
   };
   if (!reads_as(path)) return false;
-  if (path.find(';') == std::string_view::npos) return true;
-  const auto bare = http::normalise_path(without_parameters(path, arena_), arena_);
-  return !bare || reads_as(*bare);
+  // Of the path as it came too: those servers drop parameters before ".." takes a segment away, so that "/a/;/../admin"
+  // is "/a//../admin" and then "/admin" to them, where it is "/a/admin" to others.
+  for (const std::string_view form : {raw_path, path}) {
+    if (form.find(';') == std::string_view::npos) continue;
+    const auto bare = http::normalise_path(without_parameters(form, arena_), arena_);
+    if (bare && !reads_as(*bare)) return false;
+  }
+  return true;
 }
 
 // --- limits
