@@ -84,7 +84,7 @@ class Exchange {
   void note_upgrade();
   // --- may it (exchange_access.cc)
   Result<void> choose_target();
-  bool choose_stricter(std::string_view path, std::string_view raw_path);
+  bool choose_stricter(std::string_view path);
   Result<void> check_access();
   Result<void> check_limits();
   size_t field_octets() const;

@@ -17,6 +17,23 @@ bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
 }
 
+// Is there a segment "." or "..", with dots as they are or encoded?
+bool has_dot_segment(std::string_view path) {
+  while (!path.empty()) {
+    path.remove_prefix(1);  // '/'
+    std::string_view segment = path.substr(0, path.find('/'));
+    path.remove_prefix(segment.size());
+    size_t dots = 0;
+    for (; dots < 3 && !segment.empty(); ++dots) {
+      const bool encoded = http::equal_ignoring_case(segment.substr(0, 3), "%2e");
+      if (!encoded && segment.front() != '.') break;
+      segment.remove_prefix(encoded ? 3 : 1);
+    }
+    if (segment.empty() && (dots == 1 || dots == 2)) return true;
+  }
+  return false;
+}
+
 // The path as servers see it that take ";…" of a segment for parameters and drop it (Tomcat, Jetty): "/admin;x/y" is
 // "/admin/y" to them, and "/a/..;/admin" is "/admin".
 std::string_view without_parameters(std::string_view path, Arena& arena) {
@@ -45,11 +62,13 @@ Result<void> Exchange::choose_target() {
   const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
   std::string_view path = normalised ? *normalised : raw_path;
   route_ = config::find_route(*site_, path);
-  if (restricted && !choose_stricter(path, raw_path)) return fail(ErrorCode::path_invalid);
-  if (route_ == nullptr) return {};
-  const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
+  if (restricted && !choose_stricter(path)) return fail(ErrorCode::path_invalid);
+  // What ".." takes away is not the same to all: a URL parser of browsers (Next.js, Hono) reads "/admin//../x" as
+  // "/admin/x", and Tomcat "/x/;/../admin" as "/admin". The app is not left to find out.
+  const bool ambiguous = restricted && path.size() != raw_path.size() && has_dot_segment(raw_path);
+  const bool rewrite = ambiguous || (route_ != nullptr && (route_->restricts() || !route_->strip_prefix.empty()));
   if (!rewrite) return {};
-  if (!route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
+  if (route_ != nullptr && !route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
     const std::string_view rest = path.substr(route_->strip_prefix.size());
     if (rest.empty() || rest.front() == '/') {
       path = rest.empty() ? std::string_view("/") : rest;
@@ -80,7 +99,7 @@ Result<void> Exchange::check_access() {
 // Apps differ in what they take for the same path: "/Admin" for "/admin", "/admin;x" for "/admin". Where another
 // reading of the path meets a restricted route, that one counts. False when both readings meet restricted routes:
 // which of them the app's reading would have passed is not known.
-bool Exchange::choose_stricter(std::string_view path, std::string_view raw_path) {
+bool Exchange::choose_stricter(std::string_view path) {
   const config::Route* const as_written = route_;
   const auto reads_as = [&](std::string_view other) {
     const config::Route* route = config::find_route_ignoring_case(*site_, other);
@@ -92,14 +111,9 @@ bool Exchange::choose_stricter(std::string_view path, std::string_view raw_path)
     return true;
   };
   if (!reads_as(path)) return false;
-  // Of the path as it came too: those servers drop parameters before ".." takes a segment away, so that "/a/;/../admin"
-  // is "/a//../admin" and then "/admin" to them, where it is "/a/admin" to others.
-  for (const std::string_view form : {raw_path, path}) {
-    if (form.find(';') == std::string_view::npos) continue;
-    const auto bare = http::normalise_path(without_parameters(form, arena_), arena_);
-    if (bare && !reads_as(*bare)) return false;
-  }
-  return true;
+  if (path.find(';') == std::string_view::npos) return true;
+  const auto bare = http::normalise_path(without_parameters(path, arena_), arena_);
+  return !bare || reads_as(*bare);
 }
 
 // --- limits
