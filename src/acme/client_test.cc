@@ -479,6 +479,22 @@ TEST_F(AcmeClientTest, RenewalInformationIsAskedForWithoutAnAccount) {
   EXPECT_EQ(result->error().code, ErrorCode::not_found);
 }
 
+// The DNS hook may write a whole zone: an issuer that names a host of its choice would have its records in it.
+TEST_F(AcmeClientTest, AnAuthorizationForAHostThatWasNotOrderedIsNeverAnswered) {
+  types = {ChallengeType::dns_01};
+  fault("/authz/", 1,
+        FakeIssuer::reply(200, {{"status", "pending"},
+                                {"identifier", {{"type", "dns"}, {"value", "other.test\nupdate delete app.test"}}},
+                                {"challenges", Json::array({{{"type", "dns-01"},
+                                                             {"url", "https://ca.test/challenge/dns-01/0"},
+                                                             {"token", "token-0"},
+                                                             {"status", "pending"}}})}}));
+  const auto result = obtain();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, ErrorCode::acme_protocol);
+  EXPECT_EQ(solver.log, std::vector<std::string>{});
+}
+
 TEST_F(AcmeClientTest, AHostileDirectoryCannotTurnHttpsIntoHttp) {
   fault("/directory", 1,
         FakeIssuer::reply(200, {{"newNonce", "http://ca.test/new-nonce"},

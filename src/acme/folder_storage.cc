@@ -235,7 +235,8 @@ Outcome<void> FolderStorage::make_folders_owned(const std::string& path) {
   for (size_t at = path.find('/', root_.size() + 1);; at = path.find('/', at + 1)) {
     const std::string prefix = path.substr(0, at);
     if (::mkdir(prefix.c_str(), 0700) == 0) {
-      const UniqueFd made(::open(prefix.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      // Root may write here for a user that must not lead it elsewhere meanwhile.
+      const UniqueFd made(::open(prefix.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
       if (!made || !give_away(made.get())) return cannot("make folder", prefix, errno);
       if (auto synced = sync_folder(parent_of(prefix)); !synced) return synced;
     } else if (errno != EEXIST) {
@@ -251,7 +252,7 @@ Outcome<void> FolderStorage::make_folders_owned(const std::string& path) {
 Outcome<int> FolderStorage::write_beside(const std::string& folder, const Bundle& bundle) {
   step("mkdir");
   if (::mkdir(folder.c_str(), 0700) != 0) return cannot("make folder", folder, errno);
-  UniqueFd made(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd made(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!made || ::flock(made.get(), LOCK_EX | LOCK_NB) != 0 || !give_away(made.get())) {
     return cannot("use folder", folder, errno);
   }

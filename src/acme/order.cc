@@ -279,6 +279,12 @@ void Order::on_authorization(const Answer& answer) {
   if (!answer.fine()) return refused(answer, what);
   auto view = parse_authorization(answer.body, directory_->https);
   if (!view) return fail_with_protocol(what, view.error());
+  // A name that was not ordered is none that this machine proves anything for: the hook may write a whole zone.
+  const auto ordered = [&](const std::string& name) {
+    return std::ranges::find(settings_.names, name) != settings_.names.end();
+  };
+  if (!ordered(view->host) && !ordered("*." + view->host))
+    return fail_with_protocol(what, fmt::format("it is for {}, which was not ordered", log::escape(view->host)));
   patience_.reset();
   Authorization& authorization = authorizations_[at_];
   authorization.view = std::move(*view);

@@ -1,6 +1,5 @@
 #include "config/users_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <cstring>
 
 #include "base/ascii.h"
+#include "base/files.h"
 #include "base/limits.h"
 #include "config/report.h"
 
@@ -141,7 +141,7 @@ std::expected<Users, std::string> parse_users(std::string_view text, std::string
 }
 
 std::expected<Users, std::string> read_users_file(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  const int descriptor = open_for_reading(path);
   if (descriptor < 0) return std::unexpected(fmt::format("{} cannot be read: {}", path, std::strerror(errno)));
   std::string text;
   std::string failure;

@@ -92,11 +92,12 @@ class Loader {
   bool expand(Directives& all, unsigned depth) {
     Directives result;
     for (Directive& one : all) {
+      // Includes too: files that include each other a hundred times would be read 100^8 times.
+      if (++directives_ > limits::import_directives_count) return too_many();
       if (one.name == "include" && !one.has_block && one.args.size() == 1) {
         if (!include(one, depth, result)) return false;
         continue;
       }
-      if (++directives_ > limits::import_directives_count) return too_many();
       if (!expand(one.block, depth)) return false;
       result.push_back(std::move(one));
     }

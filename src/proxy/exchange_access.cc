@@ -17,6 +17,23 @@ bool matches_any(const std::vector<IpPrefix>& prefixes, const IpAddress& address
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const IpPrefix& p) { return p.contains(address); });
 }
 
+// Is there a segment "." or "..", with dots as they are or encoded?
+bool has_dot_segment(std::string_view path) {
+  while (!path.empty()) {
+    path.remove_prefix(1);  // '/'
+    std::string_view segment = path.substr(0, path.find('/'));
+    path.remove_prefix(segment.size());
+    size_t dots = 0;
+    for (; dots < 3 && !segment.empty(); ++dots) {
+      const bool encoded = http::equal_ignoring_case(segment.substr(0, 3), "%2e");
+      if (!encoded && segment.front() != '.') break;
+      segment.remove_prefix(encoded ? 3 : 1);
+    }
+    if (segment.empty() && (dots == 1 || dots == 2)) return true;
+  }
+  return false;
+}
+
 // The path as servers see it that take ";…" of a segment for parameters and drop it (Tomcat, Jetty): "/admin;x/y" is
 // "/admin/y" to them, and "/a/..;/admin" is "/admin".
 std::string_view without_parameters(std::string_view path, Arena& arena) {
@@ -46,10 +63,12 @@ Result<void> Exchange::choose_target() {
   std::string_view path = normalised ? *normalised : raw_path;
   route_ = config::find_route(*site_, path);
   if (restricted && !choose_stricter(path)) return fail(ErrorCode::path_invalid);
-  if (route_ == nullptr) return {};
-  const bool rewrite = route_->restricts() || !route_->strip_prefix.empty();
+  // What ".." takes away is not the same to all: a URL parser of browsers (Next.js, Hono) reads "/admin//../x" as
+  // "/admin/x", and Tomcat "/x/;/../admin" as "/admin". The app is not left to find out.
+  const bool ambiguous = restricted && path.size() != raw_path.size() && has_dot_segment(raw_path);
+  const bool rewrite = ambiguous || (route_ != nullptr && (route_->restricts() || !route_->strip_prefix.empty()));
   if (!rewrite) return {};
-  if (!route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
+  if (route_ != nullptr && !route_->strip_prefix.empty() && path.starts_with(route_->strip_prefix)) {
     const std::string_view rest = path.substr(route_->strip_prefix.size());
     if (rest.empty() || rest.front() == '/') {
       path = rest.empty() ? std::string_view("/") : rest;

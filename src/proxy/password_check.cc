@@ -285,17 +285,16 @@ Outcome<void> PasswordCheck::prepare(const config::Config& config) {
     for (const config::Route& route : site.routes) {
       const std::string& path = route.basic_auth.users_file;
       if (path.empty() || wanted.contains(path)) continue;
-      std::error_code error;
-      const auto time = std::filesystem::last_write_time(path, error);
+      const auto stamp = file_stamp(path);
       auto users = config::read_users_file(path);
       if (!users) return fail(ErrorCode::config_invalid, std::move(users.error()));
-      wanted[path] = {std::make_shared<config::Users>(std::move(*users)), time, 0, true};
+      wanted[path] = {std::make_shared<config::Users>(std::move(*users)), stamp, 0, true};
     }
   }
   const std::lock_guard lock(mutex_);
   for (auto& [path, file] : wanted) {
     const auto before = files_.find(path);
-    const bool same = before != files_.end() && before->second.time == file.time;
+    const bool same = before != files_.end() && file.stamp && before->second.stamp == file.stamp;
     file.generation = same ? before->second.generation : next_generation_++;
   }
   for (auto& [path, file] : files_) {
@@ -308,21 +307,20 @@ Outcome<void> PasswordCheck::prepare(const config::Config& config) {
 }
 
 void PasswordCheck::reload_changed() {
-  std::vector<std::pair<std::string, std::filesystem::file_time_type>> known;
+  std::vector<std::pair<std::string, std::optional<FileStamp>>> known;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [path, file] : files_) known.emplace_back(path, file.time);
+    for (const auto& [path, file] : files_) known.emplace_back(path, file.stamp);
   }
-  for (const auto& [path, old_time] : known) {
-    std::error_code error;
-    const auto time = std::filesystem::last_write_time(path, error);
-    if (error || time == old_time) continue;
+  for (const auto& [path, old_stamp] : known) {
+    const auto stamp = file_stamp(path);
+    if (!stamp || stamp == old_stamp) continue;
     auto users = config::read_users_file(path);
     if (!users) log::error("the users stay as they were: {}", users.error());
     const std::lock_guard lock(mutex_);
     const auto file = files_.find(path);
     if (file == files_.end()) continue;
-    file->second.time = time;
+    file->second.stamp = stamp;
     if (!users) continue;
     file->second.users = std::make_shared<config::Users>(std::move(*users));
     file->second.generation = next_generation_++;

@@ -12,15 +12,16 @@
 
 #include <array>
 #include <deque>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/errors.h"
+#include "base/files.h"
 #include "config/config.h"
 #include "config/users_file.h"
 #include "net/blocking.h"
@@ -81,7 +82,7 @@ class PasswordCheck {
  private:
   struct File {
     std::shared_ptr<const config::Users> users;
-    std::filesystem::file_time_type time;
+    std::optional<FileStamp> stamp;
     uint64_t generation = 0;  // part of what is remembered: a change forgets it
     bool wanted = true;       // by the configuration of now, not only by the one before
   };

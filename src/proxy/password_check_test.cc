@@ -236,5 +236,17 @@ TEST_F(Check, a_reload_keeps_the_files_of_the_configuration_before) {
   EXPECT_EQ(login("ann", "right").error, ErrorCode::overloaded);
 }
 
+// A user who was taken out would stay in: `cp -p`, rsync and packages give a new file the time of an old one.
+TEST_F(Check, a_file_that_was_replaced_with_one_of_the_same_time_is_read) {
+  EXPECT_EQ(login("bob", "other").error, ErrorCode::none);
+  const auto time = std::filesystem::last_write_time(auth.users_file);
+  const std::string users = auth.users_file, beside = users + ".new";
+  std::ofstream(beside) << "ann:" << bcrypt << "\n";
+  std::filesystem::last_write_time(beside, time);
+  std::filesystem::rename(beside, users);
+  check.reload_changed();
+  EXPECT_EQ(login("bob", "other").error, ErrorCode::login_required);
+}
+
 }  // namespace
 }  // namespace lintel::proxy

@@ -26,9 +26,15 @@ namespace {
 
 constexpr char open_file = 'o', new_connection = 'c';
 constexpr size_t message_bytes = 4096;
+// A request is a letter, a number, and a path; its answer has the same number.
+constexpr size_t request_head_bytes = 1 + sizeof(uint32_t);
+struct AnswerHead {
+  uint32_t number = 0;
+  int error = EPIPE;
+};
 
-bool send_answer(int socket, int error, int fd) {
-  iovec octets{&error, sizeof error};
+bool send_answer(int socket, AnswerHead head, int fd) {
+  iovec octets{&head, sizeof head};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &octets;
@@ -42,27 +48,23 @@ bool send_answer(int socket, int error, int fd) {
     header->cmsg_len = CMSG_LEN(sizeof fd);
     std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
   }
-  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof error);
+  return ::sendmsg(socket, &message, MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof head);
 }
 
-int receive_answer(int socket) {
-  int error = EPIPE;
-  iovec octets{&error, sizeof error};
+// The next answer, and its descriptor or -1. False: there is none.
+bool receive_answer(int socket, AnswerHead& head, int& fd) {
+  iovec octets{&head, sizeof head};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &octets;
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  if (::recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != static_cast<ssize_t>(sizeof error)) {
-    errno = EPIPE;
-    return -1;
-  }
-  int fd = -1;
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  fd = -1;
+  const bool got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC) == static_cast<ssize_t>(sizeof head);
+  const cmsghdr* header = got ? CMSG_FIRSTHDR(&message) : nullptr;
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS) std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-  if (fd < 0) errno = error;
-  return fd;
+  return got;
 }
 
 // Of all that root may do, reading files is what is left.
@@ -126,26 +128,28 @@ class Broker {
   bool answer(int socket) {
     char octets[message_bytes];
     const ssize_t size = ::recv(socket, octets, sizeof octets, 0);
-    if (size < 1) return size < 0 && errno == EINTR;
-    if (octets[0] == new_connection) return give_connection(socket);
-    const std::string path(octets + 1, static_cast<size_t>(size) - 1);
-    if (!is_permitted(path)) return send_answer(socket, EACCES, -1);
+    if (size < static_cast<ssize_t>(request_head_bytes)) return size < 0 && errno == EINTR;
+    uint32_t number = 0;
+    std::memcpy(&number, octets + 1, sizeof number);
+    if (octets[0] == new_connection) return give_connection(socket, number);
+    const std::string path(octets + request_head_bytes, static_cast<size_t>(size) - request_head_bytes);
+    if (!is_permitted(path)) return send_answer(socket, {number, EACCES}, -1);
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const int error = errno;
     struct stat facts{};
     const bool is_file = fd >= 0 && ::fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode);
-    const bool sent = send_answer(socket, fd < 0 ? error : is_file ? 0 : EACCES, is_file ? fd : -1);
+    const bool sent = send_answer(socket, {number, fd < 0 ? error : is_file ? 0 : EACCES}, is_file ? fd : -1);
     if (fd >= 0) ::close(fd);
     return sent;
   }
 
-  bool give_connection(int socket) {
+  bool give_connection(int socket, uint32_t number) {
     int pair[2];
     if (sockets_.size() >= limits::admin_connections_count ||
         ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-      return send_answer(socket, EMFILE, -1);
+      return send_answer(socket, {number, EMFILE}, -1);
     }
-    const bool sent = send_answer(socket, 0, pair[1]);
+    const bool sent = send_answer(socket, {number, 0}, pair[1]);
     ::close(pair[1]);
     sockets_.push_back({pair[0], POLLIN, 0});
     return sent;
@@ -186,20 +190,37 @@ Outcome<std::unique_ptr<FileBroker>> FileBroker::start(const std::string& config
     ::_exit(0);
   }
   ::close(pair[1]);
-  timeval patience{.tv_sec = limits::broker_request_ms / 1000, .tv_usec = 0};
-  ::setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   return std::make_unique<FileBroker>(net::UniqueFd(pair[0]));
+}
+
+FileBroker::FileBroker(net::UniqueFd socket) : socket_(std::move(socket)) {
+  const timeval patience{.tv_sec = limits::broker_request_ms / 1000, .tv_usec = 0};
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 }
 
 int FileBroker::ask(char what, const std::string& path) {
   const std::lock_guard lock(mutex_);
-  const std::string message = what + path;
+  const uint32_t number = ++number_;
+  std::string message(1, what);
+  message.append(reinterpret_cast<const char*>(&number), sizeof number);
+  message += path;
   if (message.size() > message_bytes) {
     errno = ENAMETOOLONG;
     return -1;
   }
   if (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) return -1;
-  return receive_answer(socket_.get());
+  AnswerHead head;
+  int fd = -1;
+  while (receive_answer(socket_.get(), head, fd)) {
+    if (head.number == number) {
+      if (fd < 0) errno = head.error;
+      return fd;
+    }
+    // The answer to a request that was given up: another file, which nobody may take for this one.
+    if (fd >= 0) ::close(fd);
+  }
+  errno = EPIPE;
+  return -1;
 }
 
 int FileBroker::open(const std::string& path) { return ask(open_file, path); }

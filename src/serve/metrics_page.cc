@@ -11,7 +11,8 @@ bool is_metrics_host(std::string_view host, bool unix_socket) {
   if (unix_socket) return true;
   if (host.starts_with('[')) {
     const size_t end = host.find(']');
-    return end != std::string_view::npos && IpAddress::parse(host.substr(1, end - 1)).has_value();
+    if (end == std::string_view::npos || (end + 1 < host.size() && host[end + 1] != ':')) return false;
+    return IpAddress::parse(host.substr(1, end - 1)).has_value();
   }
   const std::string_view name = host.substr(0, host.find(':'));
   return name == "localhost" || IpAddress::parse(name).has_value();

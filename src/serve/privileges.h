@@ -22,7 +22,7 @@ class FileBroker {
   // Forks; before any thread exists. `config_file` empty: the files of `config` only.
   static Outcome<std::unique_ptr<FileBroker>> start(const std::string& config_file, const config::Config& config);
   // The broker that the process before this one has handed over.
-  explicit FileBroker(net::UniqueFd socket) : socket_(std::move(socket)) {}
+  explicit FileBroker(net::UniqueFd socket);
   // A descriptor, or -1 with errno. Thread-safe.
   int open(const std::string& path);
   // A connection of its own, for the process that takes over. -1 when the broker is gone.
@@ -32,6 +32,7 @@ class FileBroker {
   int ask(char what, const std::string& path);
   net::UniqueFd socket_;
   std::mutex mutex_;
+  uint32_t number_ = 0;  // of the last request
 };
 
 // The user that the process shall become, or nothing: it is not root, it shall stay root, or there is no such user (a

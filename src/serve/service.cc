@@ -117,7 +117,8 @@ Outcome<void> Service::open_admin(const config::Config& config, const std::optio
       std::exchange(inherited_admin_, -1));
   if (admin) {
     admin_ = std::move(*admin);
-    if (owner && ::chown(address->path.c_str(), owner->uid, owner->gid) != 0) {
+    // Its folder may be the other user's, who must not lead root to another file.
+    if (owner && ::lchown(address->path.c_str(), owner->uid, owner->gid) != 0) {
       log::warn("cannot give {} to {}: {}", address->path, owner->name, std::strerror(errno));
     }
   } else {

@@ -67,20 +67,25 @@ const ChallengeOf* challenge_of(const SSL* ssl) {
   return static_cast<const ChallengeOf*>(SSL_get_ex_data(ssl, challenge_index()));
 }
 
-// Does the client offer "acme-tls/1" and nothing else (RFC 8737 §3)?
+// A list of protocols that is "acme-tls/1" and nothing else (RFC 8737 §3).
+constexpr std::string_view acme_offer =
+    "\x0a"
+    "acme-tls/1";
+
 bool offers_acme_only(SSL* ssl) {
-  static constexpr std::string_view offer(
-      "\x00\x0b\x0a"
-      "acme-tls/1",
-      13);
   const unsigned char* data = nullptr;
   size_t size = 0;
-  return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) == 1 &&
-         std::string_view(reinterpret_cast<const char*>(data), size) == offer;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size) != 1)
+    return false;
+  const std::string_view offer(reinterpret_cast<const char*>(data), size);
+  return offer.size() == acme_offer.size() + 2 && offer.ends_with(acme_offer) && offer[0] == 0 &&
+         static_cast<size_t>(offer[1]) == acme_offer.size();
 }
 
 // True: this handshake is an issuer's look at a challenge, which no site's policy concerns.
 bool begin_challenge(SSL* ssl, CertificateSource& source, std::string_view sni) {
+  // A second ClientHello follows a HelloRetryRequest: what the first one has decided stays decided.
+  if (challenge_of(ssl) != nullptr || policy_of(ssl) != nullptr) return challenge_of(ssl) != nullptr;
   if (!offers_acme_only(ssl)) return false;
   CertificatePtr certificate = source.find_challenge(sni);
   if (certificate == nullptr) return false;
@@ -170,6 +175,10 @@ int on_server_name(SSL* ssl, int* alert, void*) {
 int on_alpn(SSL* ssl, const unsigned char** chosen, unsigned char* chosen_size, const unsigned char* offered,
             unsigned offered_size, void*) {
   if (challenge_of(ssl) != nullptr) {
+    // A second ClientHello may offer something else.
+    if (std::string_view(reinterpret_cast<const char*>(offered), offered_size) != acme_offer) {
+      return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
     *chosen = offered + 1;
     *chosen_size = offered[0];
     return SSL_TLSEXT_ERR_OK;

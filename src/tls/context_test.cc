@@ -225,6 +225,37 @@ TEST_F(ContextTest, NoProtocolInCommonIsFatal) {
   EXPECT_EQ(peer.status, HandshakeStatus::failed);
 }
 
+class OneChallenge final : public CertificateSource {
+ public:
+  CertificatePtr find(std::string_view) override { return nullptr; }
+  CertificatePtr find_challenge(std::string_view) override {
+    ++asked;
+    return certificate;
+  }
+  CertificatePtr certificate = make_challenge_certificate("app.test", "token.thumbprint");
+  int asked = 0;
+};
+
+TEST_F(ContextTest, AChallengeIsLookedUpOnceAndFreedAfterAHelloRetryRequest) {
+  // Each second ClientHello would leave a certificate behind: memory for whoever asks while a challenge is there.
+  OneChallenge source;
+  ASSERT_NE(source.certificate, nullptr);
+  auto server = make_server_context({}, source, tickets_);
+  ASSERT_TRUE(server);
+  {
+    Side client, peer;
+    client.engine = Engine::client(client_.get(), "app.test", "",
+                                   "\x0a"
+                                   "acme-tls/1");
+    ASSERT_EQ(SSL_set1_groups_list(client.engine.ssl(), "P-521:P-256"), 1);  // the first one is none of the server's
+    peer.engine = Engine::server(server->get());
+    ASSERT_TRUE(converse(client, peer)) << client.engine.failure() << peer.engine.failure();
+    EXPECT_EQ(peer.engine.facts().alpn, "acme-tls/1");
+  }
+  EXPECT_EQ(source.asked, 1);
+  EXPECT_EQ(source.certificate.use_count(), 1);
+}
+
 TEST_F(ContextTest, OurProtocolOrderWins) {
   Side client, peer;
   client.engine = Engine::client(client_.get(), "app.test", "", "\x08http/1.1\x02h2");

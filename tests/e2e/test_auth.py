@@ -106,6 +106,15 @@ class BasicAuth(LintelTestCase):
         for path in ("/administrator", "/x/admin"):
             self.assertEqual(self.ask(path).status, 200, path)
 
+    # Apps differ in what ".." takes away: to a browser's URL parser (Next.js, Hono) "/admin//../x" is "/admin/x", and to
+    # Tomcat "/x/;/../admin" is "/admin". What such a path means is decided before the door, not behind it.
+    def test_no_path_means_something_else_to_the_app(self):
+        for path, means in (("/admin//../x", "/x"), ("/x/;/../admin/x", "/x/admin/x"), ("/admin//%2e%2E/x", "/x"),
+                            ("/admin//./../../x?a=/../b", "/x?a=/../b"), ("/a..b//.c/...", "/a..b//.c/...")):
+            with self.client() as client:
+                self.assertEqual(client.request(get(path)).status, 200, path)
+            self.assertEqual(self.origin.requests[-1].target, means, path)
+
     def test_deny_and_rate_come_before_any_password(self):
         self.assertEqual(self.ask("/", host="denied.app.test", headers=[basic("bob", "bobs")]).status, 403)
         for wanted in (401, 401, 429):

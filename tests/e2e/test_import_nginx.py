@@ -177,6 +177,9 @@ class Import(unittest.TestCase):
         done = self.run_import("a.conf")
         self.assertIn(done.returncode, (1, 2))
         self.assertIn("too deeply", done.stdout + done.stderr)
+        (self.folder / "bomb.conf").write_text("include bomb.conf;\n" * 100)  # 100^8 files
+        done = self.run_import("bomb.conf", code=2)
+        self.assertIn("more than 100000 directives", done.stderr)
         os.mkfifo(self.folder / "fifo")
         (self.folder / "b.conf").write_text("include fifo;\n")
         self.assertIn("it is not a file", self.run_import("b.conf", code=1).stderr)

@@ -121,7 +121,8 @@ class Metrics(LintelTestCase):
         """A page in a browser whose name was made to point to 127.0.0.1 sends that name."""
         for host in ("127.0.0.1", "localhost:9180", "[::1]:9180", "10.1.2.3"):
             self.assertEqual(self.ask(host=host).status, 200, host)
-        for host in ("rebound.example", "rebound.example:9180", "127.0.0.1.rebound.example", "app.test"):
+        for host in ("rebound.example", "rebound.example:9180", "127.0.0.1.rebound.example", "app.test",
+                     "[::1].rebound.example"):
             response = self.ask(host=host)
             self.assertEqual(response.status, 421, host)
             self.assertNotIn(b"lintel_", response.body)
