@@ -21,6 +21,7 @@
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "cli/tool.h"
+#include "config/config.h"
 #include "tls/local_ca.h"
 #include "tls/x509_build.h"
 
@@ -304,11 +305,13 @@ void add_cert(CLI::App& app, int& exit_code) {
       ->type_name("FILE");
   list->add_flag("--json", shown->json, "One JSON object on stdout, for programs");
   list->footer(
-      "Of a folder: certificates that have their key beside them. Where /etc/lintel/lintel.toml is there, the obtained "
-      "ones\nare shown unless --out names a folder.\n"
+      "Of a folder: certificates that have their key beside them. Where /etc/lintel/lintel.toml is there or a "
+      "server\nruns, the obtained ones are shown unless --out names a folder.\n"
       "Example: lintel cert list --out certificates\nExample: lintel cert list -c lintel.toml");
   list->callback([shown, list, &exit_code] {
-    const bool production = ::access("/etc/lintel/lintel.toml", R_OK) == 0 && list->count("--out") == 0;
+    const std::string admin = config::Config().admin.substr(std::string_view("unix:").size());
+    const bool serves_here = ::access(default_file, R_OK) == 0 || ::access(admin.c_str(), F_OK) == 0;
+    const bool production = serves_here && list->count("--out") == 0;
     exit_code = production || !shown->config.empty() ? run_list_obtained(shown->config, shown->json)
                                                      : run_list(shown->folder, shown->json);
   });

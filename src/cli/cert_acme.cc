@@ -11,6 +11,7 @@
 #include "acme/folder_storage.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "cli/commands.h"
 #include "cli/report.h"
 #include "config/config.h"
 #include "serve/admin_client.h"
@@ -19,9 +20,9 @@
 namespace lintel::cli {
 namespace {
 
-constexpr const char* default_file = "/etc/lintel/lintel.toml";
-
+// Without a file, a server that was started without one: the defaults.
 Outcome<std::shared_ptr<const config::Config>> config_of(const std::string& file) {
+  if (file.empty() && ::access(default_file, F_OK) != 0) return std::make_shared<const config::Config>();
   const std::string path = file.empty() ? default_file : file;
   if (::access(path.c_str(), R_OK) != 0) {
     return fail(ErrorCode::not_found,

@@ -13,6 +13,9 @@ class App;
 
 namespace lintel::cli {
 
+// The configuration that commands look at when none is named.
+inline constexpr const char* default_file = "/etc/lintel/lintel.toml";
+
 // What stands behind "--" belongs to the app that dev starts; it is cut off `argc` before anything is parsed, because
 // its options are not ours. nullopt when there is no "--".
 std::optional<std::vector<std::string>> split_child_command(int& argc, char** argv);

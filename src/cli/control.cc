@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "base/limits.h"
@@ -16,8 +17,6 @@
 
 namespace lintel::cli {
 namespace {
-
-constexpr const char* default_file = "/etc/lintel/lintel.toml";
 
 struct ControlOptions {
   std::string socket, file;
@@ -69,9 +68,19 @@ int print_json(const nlohmann::json& body) {
   return 0;
 }
 
+// Every mistake of a file has lines of its own, and report() would escape their ends.
+int report_lines(const Error& error) {
+  const size_t end = error.message.find('\n');
+  const int exit_code = report({error.code, error.message.substr(0, end)});
+  if (end == std::string::npos) return exit_code;
+  std::istringstream rest(error.message.substr(end + 1));
+  for (std::string line; std::getline(rest, line);) fmt::print(stderr, "{}\n", log::escape(line));
+  return exit_code;
+}
+
 int reload(const ControlOptions& options) {
   const auto body = ask(options, "POST", "/reload", limits::control_patience_ms);
-  if (!body) return report(body.error());
+  if (!body) return report_lines(body.error());
   if (options.json) return print_json(*body);
   for (const auto& note : (*body)["notes"]) fmt::print("{}\n", note.get<std::string>());
   fmt::print("reloaded: {} sites\n", body->value("sites", 0));
@@ -139,7 +148,9 @@ void add_control(CLI::App& app, int& exit_code) {
   add_one(app, exit_code, "stop", "Stop a running server gracefully",
           "No new connections; what runs has 30 s to end.\nExample: lintel stop", stop);
   add_one(app, exit_code, "status", "Show what a running server does",
-          "Example: lintel status\nExample: lintel status --json | jq .uptime_s", status);
+          "Also certificates and upstreams that are not well.\n"
+          "Example: lintel status\nExample: lintel status --json | jq .uptime_s",
+          status);
 }
 
 }  // namespace lintel::cli

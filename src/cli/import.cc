@@ -70,6 +70,7 @@ int import_nginx(const Options& options) {
 void add_import(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("import", "Make a lintel.toml from another server's configuration");
   command->require_subcommand(1);
+  command->footer("Example: lintel import nginx /etc/nginx/nginx.conf -o lintel.toml");
   CLI::App* nginx = command->add_subcommand("nginx", "Translate nginx's configuration, and report on every line of it");
   const auto options = std::make_shared<Options>();
   nginx->add_option("file", options->file, "nginx.conf, or one site's file")->required()->type_name("FILE");

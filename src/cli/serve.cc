@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,21 +16,20 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/report.h"
+#include "config/command_line.h"
 #include "config/config.h"
 #include "serve/service.h"
 
 namespace lintel::cli {
 namespace {
 
-constexpr const char* default_file = "/etc/lintel/lintel.toml";
-
 struct Options {
   std::vector<std::string> hosts;
   std::vector<std::string> to;
   std::string file;
-  std::string certificate = "local";
+  std::string certificate;
+  config::CommandLineAcme acme;
   std::vector<std::string> https, http;
-  std::string access_log;
 };
 
 Outcome<std::vector<SocketAddress>> parse_all(const std::vector<std::string>& texts) {
@@ -41,7 +42,57 @@ Outcome<std::vector<SocketAddress>> parse_all(const std::vector<std::string>& te
   return result;
 }
 
-Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& options) {
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.string();
+}
+
+// Without --certificate: names that no public issuer signs for get one of this machine's authority, others an issuer's.
+Outcome<config::CertificateKind> kind_of(const Options& options) {
+  if (options.certificate == "acme") return config::CertificateKind::acme;
+  if (options.certificate == "local") return config::CertificateKind::local;
+  if (options.certificate == "self-signed") return config::CertificateKind::self_signed;
+  if (!options.certificate.empty()) {
+    return fail(ErrorCode::usage, fmt::format("--certificate {}: choose acme, local or self-signed; certificates from "
+                                              "files are named in a configuration file (serve -c FILE)",
+                                              options.certificate));
+  }
+  const auto is_private = [](const std::string& host) { return config::is_private_host(host); };
+  const auto here = std::ranges::find_if(options.hosts, is_private);
+  const auto outside = std::ranges::find_if_not(options.hosts, is_private);
+  if (here == options.hosts.end()) return config::CertificateKind::acme;
+  if (outside == options.hosts.end()) return config::CertificateKind::local;
+  return fail(ErrorCode::usage, fmt::format("{} needs a certificate of this machine's authority and {} one of a public "
+                                            "issuer; name one kind for both with --certificate, or write a "
+                                            "configuration file with a site for each",
+                                            *here, *outside));
+}
+
+// Asked once, on a terminal. An account in the state folder was made by somebody who agreed.
+Outcome<void> agree_to_terms(const config::Config& config) {
+  const config::AcmeIssuer& issuer = config.acme.issuers.front();
+  std::error_code error;
+  if (std::filesystem::exists(fmt::format("{}/accounts/{}", config.state, issuer.name), error)) return {};
+  const bool asks = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
+  const bool is_letsencrypt = issuer.name.starts_with("letsencrypt");
+  const std::string terms =
+      fmt::format("the terms of {}{}", issuer.name, is_letsencrypt ? " (https://letsencrypt.org/repository/)" : "");
+  if (!asks) {
+    return fail(ErrorCode::usage, fmt::format("a certificate for {} needs your agreement to {}: say --agree, and "
+                                              "--email ADDRESS if it may write to you; or choose --certificate local",
+                                              config.sites.front().hosts.front(), terms));
+  }
+  fmt::print(stderr, "{} gets its certificate from {}.\nDo you agree to {}? [y/N] ", config.sites.front().hosts.front(),
+             issuer.name, terms);
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes") return {};
+  return fail(ErrorCode::usage, "without agreement to the issuer's terms there is no certificate; see --certificate");
+}
+
+// `taking_over`: in an upgrade, where nobody is to be asked again.
+Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& options, bool taking_over) {
   if (options.to.empty() && options.hosts.front().ends_with(".toml")) {
     return fail(ErrorCode::usage,
                 fmt::format("serve: a configuration file is named with -c: lintel serve -c {}", options.hosts.front()));
@@ -51,18 +102,21 @@ Outcome<std::shared_ptr<const config::Config>> from_arguments(const Options& opt
                 "serve HOST needs --to URL: where the app listens; e.g. lintel serve example.com --to "
                 "127.0.0.1:8000");
   }
-  if (options.certificate != "local" && options.certificate != "self-signed") {
-    return fail(ErrorCode::usage, fmt::format("--certificate {}: choose local or self-signed; certificates from files "
-                                              "are named in a configuration file (serve -c FILE)",
-                                              options.certificate));
-  }
+  const auto kind = kind_of(options);
+  if (!kind) return std::unexpected(kind.error());
   auto https = parse_all(options.https);
   if (!https) return std::unexpected(https.error());
   auto http = parse_all(options.http);
   if (!http) return std::unexpected(http.error());
-  const auto kind =
-      options.certificate == "local" ? config::CertificateKind::local : config::CertificateKind::self_signed;
-  return config::from_command_line(options.hosts, options.to, kind, *https, *http);
+  config::CommandLineAcme acme = options.acme;
+  if (!acme.state.empty()) acme.state = absolute_path(acme.state);
+  if (!acme.ca_file.empty()) acme.ca_file = absolute_path(acme.ca_file);
+  // What does not work anyway is said before anybody is asked for anything.
+  acme.agree = true;
+  auto config = config::from_command_line(options.hosts, options.to, *kind, *https, *http, acme);
+  if (!config || *kind != config::CertificateKind::acme || options.acme.agree || taking_over) return config;
+  if (auto agreed = agree_to_terms(**config); !agreed) return std::unexpected(agreed.error());
+  return config;
 }
 
 // What belongs to HOST, with no HOST: it would be ignored beside a file.
@@ -70,6 +124,7 @@ std::string without_host(const Options& options) {
   const std::string_view flag = !options.to.empty()      ? "--to"
                                 : !options.https.empty() ? "--https"
                                 : !options.http.empty()  ? "--http"
+                                : options.acme.agree     ? "--agree"
                                                          : "";
   if (flag.empty()) return {};
   return fmt::format(
@@ -90,10 +145,7 @@ Outcome<std::string> file_of(const Options& options) {
                                               default_file));
   }
   // A reload, and the process that takes over in an upgrade, find it wherever they are.
-  std::error_code error;
-  const std::string file = options.file.empty() ? default_file : options.file;
-  const auto absolute = std::filesystem::absolute(file, error);
-  return error ? file : absolute.string();
+  return absolute_path(options.file.empty() ? default_file : options.file);
 }
 
 std::vector<std::string> own_arguments() {
@@ -112,7 +164,7 @@ int serve(const Options& options) {
   service_options.arguments = own_arguments();
   std::shared_ptr<const config::Config> config;
   if (file->empty()) {
-    auto built = from_arguments(options);
+    auto built = from_arguments(options, service_options.inheritance.is_upgrade);
     if (!built) return report(built.error());
     config = std::move(*built);
     service_options.load = [config] { return config::ParseResult{config, {}}; };
@@ -144,8 +196,19 @@ void add_serve(CLI::App& app, int& exit_code) {
       ->type_name("URL");
   command->add_option("-c,--config", options->file, "Configuration file (default /etc/lintel/lintel.toml)")
       ->type_name("FILE");
-  command->add_option("--certificate", options->certificate, "local (this machine's authority) or self-signed")
-      ->capture_default_str();
+  command->add_option("--certificate", options->certificate,
+                      "acme (obtained by itself; default for public names), local (this machine's authority; default "
+                      "for .localhost, .test and other private names) or self-signed");
+  command->add_flag("--agree", options->acme.agree,
+                    "You agree to the terms of the issuer; without it, you are asked once on a terminal");
+  command->add_option("--email", options->acme.email, "Where the issuer may write to")->type_name("ADDRESS");
+  command->add_option(
+      "--directory", options->acme.directory,
+      "The issuer: letsencrypt (default), letsencrypt-staging, zerossl or the URL of an ACME directory");
+  command->add_option("--ca-file", options->acme.ca_file, "Authority of a private issuer's own server")
+      ->type_name("FILE");
+  command->add_option("--state", options->acme.state, "Where certificates are kept (default /var/lib/lintel)")
+      ->type_name("DIR");
   command->add_option("--https", options->https, "Listen here for https (default [::]:443)")->type_name("ADDR");
   command->add_option("--http", options->http, "Listen here for http, to redirect (default [::]:80)")
       ->type_name("ADDR");
@@ -156,6 +219,7 @@ void add_serve(CLI::App& app, int& exit_code) {
       "that is installed now in this one's place ('lintel upgrade'). Changed certificate files are seen by "
       "themselves.\n"
       "Example: lintel serve -c lintel.toml\n"
+      "Example: lintel serve example.com --to 127.0.0.1:8000 --agree --email me@example.com\n"
       "Example: lintel serve app.test --to 127.0.0.1:8000 --https 127.0.0.1:8443 --http 127.0.0.1:8080");
   command->callback([options, &exit_code] { exit_code = serve(*options); });
 }

@@ -26,6 +26,9 @@ std::string host_of(std::string_view url) {
   return name;
 }
 
+constexpr std::string_view not_an_issuer =
+    "is no issuer; write letsencrypt, letsencrypt-staging, zerossl, or the https URL of an ACME directory";
+
 bool is_directory_url(std::string_view text) {
   if (!text.starts_with("https://")) return false;
   const std::string host = host_of(text);
@@ -37,21 +40,13 @@ bool is_directory_url(std::string_view text) {
 }
 
 void take_directory(Context& context, const Text& text, IssuerDraft& draft) {
-  for (const KnownIssuer& known : known_issuers) {
-    if (text.value != known.name) continue;
-    draft.issuer.name = known.name;
-    draft.issuer.directory_url = known.url;
+  auto issuer = named_issuer(text.value);
+  if (issuer) {
+    draft.issuer.name = std::move(issuer->name);
+    draft.issuer.directory_url = std::move(issuer->directory_url);
     return;
   }
-  if (is_directory_url(text.value)) {
-    draft.issuer.name = host_of(text.value);
-    draft.issuer.directory_url = text.value;
-    return;
-  }
-  context.report.error(text.where,
-                       fmt::format("{} is no issuer; write letsencrypt, letsencrypt-staging, zerossl, or the https URL "
-                                   "of an ACME directory",
-                                   in_quotes(text.raw)));
+  context.report.error(text.where, fmt::format("{} {}", in_quotes(text.raw), not_an_issuer));
 }
 
 bool read_kid(Context& context, const toml::node& node, IssuerDraft& draft) {
@@ -258,17 +253,6 @@ constexpr Key<Draft> acme_keys[] = {
     {{"acme", "on_demand", "table", "{}", true}, read_on_demand},
 };
 
-// Names that no public issuer signs: not below a public suffix, or reserved (RFC 6761, RFC 6762, RFC 8375).
-bool is_private_name(std::string_view host) {
-  if (host.starts_with('[')) return false;
-  if (IpAddress::parse(host)) return false;
-  if (host.find('.') == std::string_view::npos) return true;
-  return std::ranges::any_of(
-      std::initializer_list<std::string_view>{".localhost", ".test", ".local", ".internal", ".home.arpa", ".invalid",
-                                              ".example", ".lan", ".corp"},
-      [&](std::string_view suffix) { return host.ends_with(suffix); });
-}
-
 bool is_public_issuer(const AcmeIssuer& issuer) {
   return std::ranges::any_of(known_issuers, [&](const KnownIssuer& one) { return one.url == issuer.directory_url; });
 }
@@ -298,6 +282,31 @@ void check_names(Report& report, const Draft& draft, const SiteDraft& site, bool
 }
 
 }  // namespace
+
+std::expected<AcmeIssuer, std::string> named_issuer(std::string_view text) {
+  AcmeIssuer issuer;
+  for (const KnownIssuer& known : known_issuers) {
+    if (text != known.name) continue;
+    issuer.name = known.name;
+    issuer.directory_url = known.url;
+    return issuer;
+  }
+  if (!is_directory_url(text)) return std::unexpected(fmt::format("{} {}", in_quotes(text), not_an_issuer));
+  issuer.name = host_of(text);
+  issuer.directory_url = text;
+  return issuer;
+}
+
+// Not below a public suffix, or reserved (RFC 6761, RFC 6762, RFC 8375).
+bool is_private_name(std::string_view host) {
+  if (host.starts_with('[')) return false;
+  if (IpAddress::parse(host)) return false;
+  if (host.find('.') == std::string_view::npos) return true;
+  return std::ranges::any_of(
+      std::initializer_list<std::string_view>{".localhost", ".test", ".local", ".internal", ".home.arpa", ".invalid",
+                                              ".example", ".lan", ".corp"},
+      [&](std::string_view suffix) { return host.ends_with(suffix); });
+}
 
 void read_acme(Context& context, const toml::table& table, Draft& draft) {
   read_table<Draft>(context, table, acme_keys, draft, draft.acme);

@@ -1,6 +1,7 @@
 // A configuration while it is being read: the values with the places they came from, until validate() has seen all.
 #pragma once
 
+#include <expected>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -78,6 +79,10 @@ void validate(Report& report, Draft& draft, const Where& main);
 // Makes the trust rules, and looks at what they and the sites say together. Reports.
 void check_trust(Report& report, Draft& draft);
 
+// The issuer with this name or directory URL. The error is a sentence about the text.
+std::expected<AcmeIssuer, std::string> named_issuer(std::string_view text);
+// A name that no public issuer signs for. `host` is as read_host() gives it.
+bool is_private_name(std::string_view host);
 // Completes the issuers, and looks at what they and the sites say together. Reports.
 void check_acme(Report& report, Draft& draft);
 

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/command_line.h"
 #include "config/test_support.h"
 
 namespace lintel::config {
@@ -402,6 +403,33 @@ TEST(CommandLine, plain_listeners_alone_serve_plain_http) {
   const auto config = from_command_line({"a.test"}, {"8000"}, CertificateKind::none, {}, {*parse_listen(":8080")});
   ASSERT_TRUE(config.has_value());
   EXPECT_EQ((*config)->sites[0].redirect_http, RedirectHttp::off);
+}
+
+TEST(CommandLine, an_issuer_and_its_settings) {
+  const CommandLineAcme given{.email = "me@example.com",
+                              .directory = "https://acme.example.com/dir",
+                              .ca_file = "/ca.pem",
+                              .state = "/s",
+                              .agree = true};
+  const auto config = from_command_line({"example.com"}, {"8000"}, CertificateKind::acme, {}, {}, given);
+  ASSERT_TRUE(config.has_value());
+  EXPECT_EQ((*config)->state, "/s");
+  ASSERT_EQ((*config)->acme.issuers.size(), 1U);
+  EXPECT_EQ((*config)->acme.issuers[0].name, "acme.example.com");
+  EXPECT_EQ((*config)->acme.issuers[0].ca_file, "/ca.pem");
+  EXPECT_FALSE(from_command_line({"example.com"}, {"8000"}, CertificateKind::acme, {}, {}, {.directory = "nobody"}));
+  EXPECT_FALSE(from_command_line({"example.com"}, {"8000"}, CertificateKind::acme, {}, {}, {}))
+      << "nobody has agreed to the terms";
+}
+
+TEST(CommandLine, names_that_no_public_issuer_signs_for) {
+  for (const char* host : {"localhost", "app.test", "a.localhost", "printer", "127.0.0.1", "10.1.2.3", "::1", "fd00::1",
+                           "*.app.test", "NAS.local"}) {
+    EXPECT_TRUE(is_private_host(host)) << host;
+  }
+  for (const char* host : {"example.com", "*.example.com", "203.0.113.7", "2001:db8::1", "test.com", "a b"}) {
+    EXPECT_FALSE(is_private_host(host)) << host;
+  }
 }
 
 TEST(CommandLine, mistakes_are_usage_errors) {

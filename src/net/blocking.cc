@@ -3,8 +3,6 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
-#include <memory>
-
 #include "base/limits.h"
 
 namespace lintel::net {
@@ -62,17 +60,6 @@ std::vector<IpAddress> look_up(const std::string& host) {
   return found;
 }
 
-// Outlives the flow that asked: a cancelled flow leaves `waiter` null, and the answer goes nowhere.
-struct LookUp {
-  Signal* waiter = nullptr;
-  bool done = false;
-  std::vector<IpAddress> addresses;
-};
-struct LookUpGuard {
-  std::shared_ptr<LookUp> state;
-  ~LookUpGuard() { state->waiter = nullptr; }
-};
-
 }  // namespace
 
 Task<Result<std::vector<IpAddress>>> resolve(std::string host, Reactor& reactor, BlockingPool& pool, TimeMs deadline) {
@@ -80,25 +67,12 @@ Task<Result<std::vector<IpAddress>>> resolve(std::string host, Reactor& reactor,
   if (host == "localhost") {
     co_return std::vector<IpAddress>{IpAddress::v4(0x7f000001), *IpAddress::parse("::1")};
   }
-  Signal answered(reactor);
-  const LookUpGuard guard{std::make_shared<LookUp>()};
-  guard.state->waiter = &answered;
-  const bool queued = pool.submit([state = guard.state, host, &reactor] {
-    auto addresses = look_up(host);
-    reactor.post([state, addresses = std::move(addresses)]() mutable {
-      state->addresses = std::move(addresses);
-      state->done = true;
-      if (state->waiter != nullptr) state->waiter->notify();
-    });
-  });
-  if (!queued) co_return fail(ErrorCode::overloaded);
-  answered.set_deadline(deadline);
-  while (!guard.state->done) {
-    const Wake wake = co_await answered.wait();
-    if (wake == Wake::deadline) co_return fail(ErrorCode::upstream_connect_timeout);
-  }
-  if (guard.state->addresses.empty()) co_return fail(ErrorCode::upstream_name);
-  co_return std::move(guard.state->addresses);
+  std::function<std::vector<IpAddress>()> job = [host] { return look_up(host); };
+  auto found = co_await run_blocking(std::move(job), reactor, pool, deadline);
+  if (!found && found.error() == ErrorCode::upstream_timeout) co_return fail(ErrorCode::upstream_connect_timeout);
+  if (!found) co_return std::unexpected(found.error());
+  if (found->empty()) co_return fail(ErrorCode::upstream_name);
+  co_return std::move(*found);
 }
 
 }  // namespace lintel::net

@@ -100,7 +100,10 @@ SmallAnswer set_log_level(const SmallRequest& request) {
 
 SmallAnswer reloaded(Service& service) {
   const auto result = service.reload();
-  if (!result) return as_error(result.error(), 409);
+  if (!result) {
+    log::error("{}", result.error().message);
+    return as_error(result.error(), 409);
+  }
   return as_json({{"sites", service.config().sites.size()}, {"notes", *result}});
 }
 

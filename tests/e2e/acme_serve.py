@@ -20,6 +20,17 @@ with open(sys.argv[2], "a") as log:
 """
 
 
+def served(name, port, root):
+    """What a client that trusts only `root` (PEM) is shown for `name`: the certificate as DER, or None."""
+    context = ssl.create_default_context(cadata=root)
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10) as raw:
+            with context.wrap_socket(raw, server_hostname=name) as tls:
+                return tls.getpeercert(binary_form=True)
+    except (ssl.SSLError, OSError):
+        return None
+
+
 class AcmeServe:
     """Listens where `pebble` looks for challenges (or on ports of its own: `own_ports`)."""
 
@@ -83,14 +94,7 @@ class AcmeServe:
             return False
 
     def served(self, name, root):
-        """What a client that trusts only `root` (PEM) is shown for `name`: the certificate as DER, or None."""
-        context = ssl.create_default_context(cadata=root)
-        try:
-            with socket.create_connection(("127.0.0.1", self.https), 10) as raw:
-                with context.wrap_socket(raw, server_hostname=name) as tls:
-                    return tls.getpeercert(binary_form=True)
-        except (ssl.SSLError, OSError):
-            return None
+        return served(name, self.https, root)
 
     def wait_served(self, name, root, seconds=90):
         return wait_until(lambda: self.served(name, root), f"a certificate of {name}", seconds)
