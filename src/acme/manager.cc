@@ -6,6 +6,7 @@
 
 #include "acme/blocking_call.h"
 #include "acme/manager_entry.h"
+#include "acme/ocsp.h"
 #include "base/ip.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -172,6 +173,7 @@ namespace {
 struct Found {
   std::optional<NameRecord> record;
   std::string issuer, certificate_id;
+  bool has_responder = false;
   int64_t not_before_s = 0, not_after_s = 0;
 };
 
@@ -189,6 +191,7 @@ Found look_up(Storage& storage, const std::string& name, const std::vector<std::
     found.not_before_s = (*parsed)->not_before_unix_s;
     found.not_after_s = (*parsed)->not_after_unix_s;
     found.certificate_id = renewal_id(bundle->at("cert.pem"));
+    found.has_responder = !ocsp_responder((*parsed)->leaf).empty();
   }
   return found;
 }
@@ -209,6 +212,7 @@ net::Task<void> Manager::refresh(EntryPtr entry) {
     const bool had = entry->not_after_s != 0;
     adopt(*entry, found->issuer, found->not_before_s, found->not_after_s, found->certificate_id);
     if (had) parts_.store.changed(entry->name);
+    if (found->has_responder && parts_.has_responder) parts_.has_responder(entry->name, entry->issuer);
   }
   entry->known = true;
 }
@@ -307,6 +311,11 @@ void Manager::look_again(const std::string& name) {
   if (found == entries_.end()) return;
   found->second->known = false;
   wake_.notify();
+}
+
+bool Manager::wants(const std::string& name) const {
+  const auto found = entries_.find(name);
+  return found != entries_.end() && found->second->wanted;
 }
 
 bool Manager::renew(const std::string& name) {

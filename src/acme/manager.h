@@ -64,6 +64,8 @@ class Manager {
     // Why orders for `name` may fail on this machine, in plain words; "" = nothing to be seen. Blocks. May be empty.
     std::function<std::string(const std::string& name)> preflight;
     std::function<double()> random;  // [0, 1)
+    // A certificate that names an OCSP responder was found, or obtained. May be empty.
+    std::function<void(const std::string& name, const std::string& issuer)> has_responder = {};
   };
   Manager(Parts parts, ManagerSettings settings);
   ~Manager();
@@ -78,6 +80,8 @@ class Manager {
   void want(const std::string& name);
   // What is in the Storage for `name` is not what was thought: look again.
   void look_again(const std::string& name);
+  // Is a certificate kept for `name`?
+  bool wants(const std::string& name) const;
   // Renews at the next turn, due or not. False: no such name.
   bool renew(const std::string& name);
   net::Task<Outcome<void>> revoke(std::string name);

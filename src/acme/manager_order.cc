@@ -7,6 +7,7 @@
 
 #include "acme/blocking_call.h"
 #include "acme/manager_entry.h"
+#include "acme/ocsp.h"
 #include "base/ip.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -330,6 +331,8 @@ net::Task<bool> Manager::keep(EntryPtr entry, Attempt& attempt, Issued issued) {
   record.issued.push_back(now);
   entry->alerted_s = 0;
   parts_.store.changed(entry->name);
+  const bool has_responder = !ocsp_responder((*checked)->leaf).empty();
+  if (has_responder && parts_.has_responder) parts_.has_responder(entry->name, settings.name);
   log::info("certificate of {} from {} is in use until {} ({} requests)", entry->name, settings.name,
             text_of_time(entry->not_after_s), issued.requests_count);
   co_await save(entry);

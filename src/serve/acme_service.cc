@@ -83,6 +83,7 @@ AcmeService::AcmeService(net::Reactor& reactor, std::unique_ptr<acme::FolderStor
       blocking_(std::make_unique<net::BlockingPool>(limits::acme_blocking_threads_count)) {}
 
 AcmeService::~AcmeService() {
+  stapler_.reset();
   manager_.reset();
   // A hook that still adds a record ends before the solvers remove it.
   blocking_.reset();
@@ -107,11 +108,15 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
                              .make_issuer = {},
                              .preflight = {},
                              .random = random_fraction};
+  parts.has_responder = [self](const std::string& name, const std::string& issuer) {
+    self->stapler_->look(name, issuer);
+  };
   parts.make_issuer = [self](const acme::IssuerSettings& one) -> std::shared_ptr<acme::Issuer> {
     return std::make_shared<acme::ClientIssuer>(self->reactor_, *self->blocking_, *self->storage_, one);
   };
   parts.preflight = [ports = ports_of(*config)](const std::string& name) { return acme::preflight(name, ports); };
   self->manager_ = std::make_unique<acme::Manager>(std::move(parts), std::move(*settings));
+  self->make_stapler();
   acme::Manager* manager = self->manager_.get();
   self->store_.on_missing = [&reactor, manager](const std::string& name) {
     reactor.post([manager, name] { manager->want(name); });
@@ -126,6 +131,22 @@ Outcome<std::unique_ptr<AcmeService>> AcmeService::create(net::Reactor& reactor,
 void AcmeService::start() {
   blocking_->submit([this] { challenges_.clean_old(reactor_.clock().unix_ms() / 1000); });
   manager_->start();
+  stapler_->start();
+}
+
+void AcmeService::make_stapler() {
+  ocsp_client_ = std::make_unique<fetch::Client>(
+      reactor_, *blocking_, fetch::Options{.ca_file = {}, .body_bytes = limits::ocsp_response_bytes, .user_agent = {}});
+  stapler_ = std::make_unique<acme::Stapler>(
+      acme::Stapler::Parts{.reactor = reactor_,
+                           .blocking = *blocking_,
+                           .storage = *storage_,
+                           .store = store_,
+                           .send = [this](fetch::Request request,
+                                          TimeMs deadline) { return ocsp_client_->send(std::move(request), deadline); },
+                           .wanted = [this](const std::string& name) { return manager_->wants(name); },
+                           .revoked = [this](const std::string& name) { manager_->renew(name); },
+                           .random = random_fraction});
 }
 
 Outcome<void> AcmeService::apply(const config::Config& config) {

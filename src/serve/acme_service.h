@@ -14,7 +14,9 @@
 #include "acme/folder_storage.h"
 #include "acme/manager.h"
 #include "acme/solvers.h"
+#include "acme/stapler.h"
 #include "config/config.h"
+#include "fetch/client.h"
 #include "net/blocking.h"
 #include "net/reactor.h"
 #include "net/task.h"
@@ -52,6 +54,7 @@ class AcmeService {
   AcmeService(net::Reactor& reactor, std::unique_ptr<acme::FolderStorage> storage);
   acme::Solvers::Settings solver_settings(const config::Config& config) const;
   Outcome<acme::ManagerSettings> manager_settings(const config::Config& config);
+  void make_stapler();
   net::Task<bool> ask(std::string url, std::string name);
 
   net::Reactor& reactor_;
@@ -61,6 +64,8 @@ class AcmeService {
   std::unique_ptr<net::BlockingPool> blocking_;
   std::unique_ptr<acme::Solvers> solvers_;
   std::unique_ptr<acme::Manager> manager_;
+  std::unique_ptr<fetch::Client> ocsp_client_;
+  std::unique_ptr<acme::Stapler> stapler_;
 };
 
 // What workers ask: nothing until there is a service, which a reload may bring. Thread-safe.

@@ -23,7 +23,7 @@ EAB_KEYS = {"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDk
 
 class Pebble:
     def __init__(self, folder, nonce_reject=0, va_sleep=None, authz_reuse=0, eab=False, challenge_server=False,
-                 http_port=None, tls_port=None, validity_s=None, strict=False, wrapper=()):
+                 http_port=None, tls_port=None, validity_s=None, strict=False, wrapper=(), ocsp_url=""):
         """`nonce_reject`, `authz_reuse`: percent. `va_sleep`: the validation takes up to so many seconds; None: at
         once. `wrapper`: words before the command ("faketime", …)."""
         self.folder = pathlib.Path(folder)
@@ -44,7 +44,7 @@ class Pebble:
             self.environment["PEBBLE_VA_SLEEPTIME"] = str(va_sleep)
         config = {"listenAddress": f"127.0.0.1:{self.port}", "managementListenAddress": f"127.0.0.1:{self.management_port}",
                   "certificate": certificate, "privateKey": key, "httpPort": self.http_port, "tlsPort": self.tls_port,
-                  "ocspResponderURL": "", "externalAccountBindingRequired": eab}
+                  "ocspResponderURL": ocsp_url, "externalAccountBindingRequired": eab}
         if eab:
             config["externalAccountMACKeys"] = EAB_KEYS
         if validity_s:
@@ -92,6 +92,11 @@ class Pebble:
     def root(self):
         """The root certificate of what it issues, as PEM. A new one with each start."""
         return self._get(f"https://127.0.0.1:{self.management_port}/roots/0").decode()
+
+    def intermediate(self):
+        """The certificate that issues, and its key, as PEM."""
+        return [self._get(f"https://127.0.0.1:{self.management_port}/{what}/0").decode()
+                for what in ("intermediates", "intermediate-keys")]
 
     def certificate_status(self, serial_hex):
         return json.loads(self._get(f"https://127.0.0.1:{self.management_port}/cert-status-by-serial/{serial_hex}"))
