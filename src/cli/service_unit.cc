@@ -75,6 +75,8 @@ UnitPlan plan_unit(const std::string& program, const std::string& file, const co
   }
   if (const std::string_view path = unix_path_of(config.admin); !path.empty()) {
     add_folder_of(plan.writable, std::string(path));
+    // Not by the file's name: a file that has become invalid could not say where the socket is.
+    if (plan.config != UnitPlan{}.config) plan.admin_socket = path;
   }
   std::vector<std::string> touched = files_read(config);
   touched.insert(touched.end(), plan.writable.begin(), plan.writable.end());
@@ -120,8 +122,13 @@ std::string render_unit(const UnitPlan& plan) {
   std::string text(shipped_unit());
   set_line(text, "ExecStart",
            fmt::format("{} serve -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
-  set_line(text, "ExecReload",
-           fmt::format("{} reload -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
+  std::string reload = unit_word(plan.program, true) + " reload";
+  if (!plan.admin_socket.empty()) {
+    reload += " --socket " + unit_word(plan.admin_socket, true);
+  } else if (plan.config != UnitPlan{}.config) {
+    reload += " -c " + unit_word(plan.config, true);
+  }
+  set_line(text, "ExecReload", reload);
   if (plan.sees_home) set_line(text, "ProtectHome", "read-only");
   std::string paths;
   for (const std::string& folder : plan.writable) paths += "\nReadWritePaths=" + unit_word(folder, false);

@@ -18,6 +18,7 @@ std::span<const EmbeddedFile> systemd_files() noexcept;
 struct UnitPlan {
   std::string program = "/usr/bin/lintel";
   std::string config = "/etc/lintel/lintel.toml";
+  std::string admin_socket;           // when the program does not find it by itself
   std::vector<std::string> writable;  // folders beyond those that systemd makes for the service
   bool sees_home = false;             // something that it reads lies below /home, /root or /run/user
 };

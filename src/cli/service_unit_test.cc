@@ -33,6 +33,14 @@ TEST(ServiceUnit, names_program_and_configuration_as_single_words) {
               HasSubstr("\nExecStart=\"/opt/my tools/lintel\" serve -c \"/etc/100%%/$$HOME \\\"x\\\".toml\"\n"));
 }
 
+// `lintel reload` asks the default file for the socket, and that is another server's.
+TEST(ServiceUnit, of_another_configuration_reloads_through_its_own_socket) {
+  config::Config config;
+  config.admin = "unix:/run/lintel/two.sock";
+  const UnitPlan plan = plan_unit("/usr/bin/lintel", "/etc/lintel/two.toml", config);
+  EXPECT_THAT(render_unit(plan), HasSubstr("\nExecReload=/usr/bin/lintel reload --socket /run/lintel/two.sock\n"));
+}
+
 // The file system is read-only for the service: without these it would fail when it opens its log or its sockets.
 TEST(ServiceUnit, lets_the_service_write_where_its_configuration_says) {
   config::Config config = with_log("/srv/logs/access.log");
