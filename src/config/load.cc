@@ -89,7 +89,8 @@ std::string absolute(const std::string& path) {
 
 // The content of `path`, or why it cannot be had.
 std::expected<std::string, std::string> read_whole(const std::string& path, bool must_be_regular) {
-  const int descriptor = must_be_regular ? open_for_reading(path) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  int descriptor = must_be_regular ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0 && (must_be_regular || errno == EACCES)) descriptor = open_for_reading(path);
   if (descriptor < 0) return std::unexpected(std::strerror(errno));
   struct stat facts{};
   std::string text;
