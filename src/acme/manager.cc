@@ -225,11 +225,14 @@ void Manager::adopt(Entry& entry, std::string issuer, int64_t not_before, int64_
 }
 
 int64_t Manager::renewal(const Entry& entry) const {
+  if (!entry.certificate_id.empty() && entry.record.revoked_id == entry.certificate_id) return 0;
   const bool named = entry.record.ari_moment_unix_s != 0 && entry.record.certificate_id == entry.certificate_id;
   const int64_t moment =
       named ? entry.record.ari_moment_unix_s : renewal_time(entry.not_before_s, entry.not_after_s, entry.name);
   // Whatever the issuer wants, not in the last twentieth.
-  return std::min(moment, entry.not_after_s - (entry.not_after_s - entry.not_before_s) / 20);
+  const int64_t latest = entry.not_after_s - (entry.not_after_s - entry.not_before_s) / 20;
+  const int64_t issued = entry.record.issued.empty() ? 0 : entry.record.issued.back();
+  return not_before_rest(std::min(moment, latest), issued, entry.not_after_s, now_s());
 }
 
 int64_t Manager::due(const Entry& entry) const {

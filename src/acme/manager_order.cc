@@ -335,6 +335,10 @@ net::Task<bool> Manager::keep(EntryPtr entry, Attempt& attempt, Issued issued) {
   if (has_responder && parts_.has_responder) parts_.has_responder(entry->name, settings.name);
   log::info("certificate of {} from {} is in use until {} ({} requests)", entry->name, settings.name,
             text_of_time(entry->not_after_s), issued.requests_count);
+  if (renewal_time(entry->not_before_s, entry->not_after_s, entry->name) <= now) {
+    log::warn("certificate of {} was due for renewal when it came: is this machine's clock right? Not before {} again",
+              entry->name, text_of_time(renewal(*entry)));
+  }
   co_await save(entry);
   co_return true;
 }
@@ -386,6 +390,9 @@ net::Task<Outcome<void>> Manager::revoke(std::string name) {
   auto revoked = co_await issuer->revoke((*bundle)->at("cert.pem"), parts_.reactor.now_ms() + limits::acme_call_ms);
   if (!revoked) co_return fail(revoked.error().code, revoked.error().message);
   log::info("certificate of {} is revoked; a new one is ordered", name);
+  // Kept in the state: the next one is tried for until there is one, also after a restart.
+  entry->record.revoked_id = entry->certificate_id;
+  co_await save(entry);
   entry->forced = true;
   wake_.notify();
   co_return Outcome<void>{};

@@ -79,6 +79,13 @@ int64_t renewal_time(int64_t not_before_s, int64_t not_after_s, const std::strin
   return not_before_s + fraction - earlier;
 }
 
+int64_t not_before_rest(int64_t moment_s, int64_t issued_s, int64_t not_after_s, int64_t now_s) {
+  if (issued_s == 0 || issued_s > now_s + 60) return moment_s;  // the second: written while the clock was ahead
+  const int64_t left = not_after_s - issued_s;
+  const int64_t rest = moment_s <= issued_s ? std::min(left / 2, day_s) : std::min(left / 8, hour_s);
+  return std::max(moment_s, issued_s + std::max<int64_t>(rest, 1));
+}
+
 int64_t retry_delay_s(const Problem& problem, unsigned failures, double random) {
   static constexpr std::array<int64_t, 5> quick = {2, 5, 10, 20, 25};
   static constexpr std::array<int64_t, 4> slow = {60, 600, 6000, day_s};
@@ -120,6 +127,7 @@ std::string NameRecord::to_json() const {
                     {"ari_moment_unix_s", ari_moment_unix_s},
                     {"ari_url", ari_url},
                     {"ari_poll_unix_s", ari_poll_unix_s},
+                    {"revoked_id", revoked_id},
                     {"failed_validations", failed_validations},
                     {"issued", issued}};
   return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
@@ -143,6 +151,7 @@ std::optional<NameRecord> NameRecord::from_json(const std::string& text) {
   take(in, "ari_moment_unix_s", record.ari_moment_unix_s);
   take(in, "ari_url", record.ari_url);
   take(in, "ari_poll_unix_s", record.ari_poll_unix_s);
+  take(in, "revoked_id", record.revoked_id);
   take(in, "failed_validations", record.failed_validations);
   take(in, "issued", record.issued);
   return record;

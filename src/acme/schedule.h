@@ -25,6 +25,10 @@ FailureKind kind_of(const Problem& problem);
 // certificates of one day are not renewed in one minute.
 int64_t renewal_time(int64_t not_before_s, int64_t not_after_s, const std::string& name);
 
+// `moment`, but not at once after the last certificate came at `issued_s` (0: unknown): with a clock that is wrong, or
+// an issuer that wants each one replaced, orders would follow each other without end.
+int64_t not_before_rest(int64_t moment_s, int64_t issued_s, int64_t not_after_s, int64_t now_s);
+
 // Seconds until the next try after `failures` rounds in a row (1 = the first), the last of which ended so. `random` in
 // [0, 1). Transient: 2, 5, 10, 20, 25, 25, ... for limits::acme_quick_tries_count rounds, then up to an hour. Others:
 // 1, 10, 100 minutes, then a day; permanent: a day. Retry-After is kept to the second.
@@ -46,6 +50,7 @@ struct NameRecord {
   int64_t ari_start_unix_s = 0, ari_end_unix_s = 0, ari_moment_unix_s = 0;
   std::string ari_url;
   int64_t ari_poll_unix_s = 0;
+  std::string revoked_id;                   // of a certificate that was revoked: replaced as soon as possible
   std::vector<int64_t> failed_validations;  // of the last hour
   std::vector<int64_t> issued;              // of the last week
 

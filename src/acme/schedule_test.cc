@@ -30,6 +30,17 @@ TEST(Schedule, RenewalFollowsTheLifetime) {
   EXPECT_NE(renewal_time(now, now + 90 * day, "a.test"), renewal_time(now, now + 90 * day, "b.test"));
 }
 
+// With a clock that is months ahead every new certificate is due at once: an issuer was asked every two seconds.
+TEST(Schedule, ACertificateThatIsDueWhenItComesIsNotReplacedAtOnce) {
+  EXPECT_EQ(not_before_rest(now - day, now, now + 20 * day, now), now + day);
+  EXPECT_EQ(not_before_rest(now - day, now, now + 20, now), now + 10);
+  EXPECT_EQ(not_before_rest(now + 60, now, now + 20 * day, now), now + hour);
+  EXPECT_EQ(not_before_rest(now + 60 * day, now, now + 90 * day, now), now + 60 * day);
+  EXPECT_EQ(not_before_rest(now + 8, now, now + 16, now), now + 8);
+  EXPECT_EQ(not_before_rest(now - day, 0, now + 20 * day, now), now - day);          // not known
+  EXPECT_EQ(not_before_rest(now - day, now + day, now + 20 * day, now), now - day);  // from a clock that was ahead
+}
+
 TEST(Schedule, AFaultOfTheIssuerIsTriedAgainWithin30Seconds) {
   for (unsigned failures = 1; failures <= limits::acme_quick_tries_count; ++failures) {
     for (const double random : {0.0, 0.999}) {

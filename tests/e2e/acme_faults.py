@@ -57,12 +57,15 @@ class Faults:
     def __init__(self, pebble, folder):
         self.pebble, self.seen, self.waiting = pebble, [], []
         self.lock = threading.Lock()
-        ca = CertificateAuthority(folder / "faults-ca", "The proxy's CA")
+        self.rewrite = None  # a function that gets each certificate chain (PEM) and returns what the client gets
+        # Ten years: the clock of some clients is set forward.
+        ca = CertificateAuthority(folder / "faults-ca", "The proxy's CA", days=3650)
         self.ca_file = ca.cert
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*ca.issue("127.0.0.1", days=3650))
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
-        self.server.socket = ca.server_context("127.0.0.1").wrap_socket(self.server.socket, server_side=True,
-                                                                        do_handshake_on_connect=False)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.directory = f"https://127.0.0.1:{self.server.server_address[1]}/dir"
         self.stopping = threading.Event()
 
@@ -140,6 +143,8 @@ class Faults:
                 headers = {name: self.headers[name] for name in ("Host", "Content-Type", "Accept", "User-Agent")
                            if self.headers[name]}
                 status, content, fields = faults._ask_issuer(self.command, self.path, body, headers)
+                if faults.rewrite is not None and "/certZ/" in self.path and status == 200:
+                    content = faults.rewrite(content)
                 if fault and fault[0] == "drop-answer":
                     self.close_connection = True
                     return

@@ -106,11 +106,11 @@ def toml(server, sites, trust=()):
 class CertificateAuthority:
     """A CA of its own in `folder`, made with the openssl program."""
 
-    def __init__(self, folder, name="Lintel test CA"):
+    def __init__(self, folder, name="Lintel test CA", days=30):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cert, self.key = str(self.folder / "ca.pem"), str(self.folder / "ca.key")
-        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days),
                       "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.cert,
                       "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")
         self.count = 0
