@@ -168,7 +168,8 @@ class TenThousand(unittest.TestCase):
                   f"{served:.2f} s; {known} KiB with all known; {(after - before) / MEASURED:.2f} KiB per certificate "
                   f"loaded ({before} -> {after} KiB for {MEASURED})", file=sys.stderr)
             # Ten times what was measured: if asking for one loaded the others, this would be far more.
-            self.assertLess(after - before, MEASURED * 100)
+            if not SANITIZED:
+                self.assertLess(after - before, MEASURED * 100)
 
 
 if __name__ == "__main__":
