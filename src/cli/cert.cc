@@ -22,6 +22,7 @@
 #include "cli/report.h"
 #include "cli/tool.h"
 #include "config/config.h"
+#include "serve/admin_client.h"
 #include "tls/local_ca.h"
 #include "tls/x509_build.h"
 
@@ -310,7 +311,8 @@ void add_cert(CLI::App& app, int& exit_code) {
       "Example: lintel cert list --out certificates\nExample: lintel cert list -c lintel.toml");
   list->callback([shown, list, &exit_code] {
     const std::string admin = config::Config().admin.substr(std::string_view("unix:").size());
-    const bool serves_here = ::access(default_file, R_OK) == 0 || ::access(admin.c_str(), F_OK) == 0;
+    const bool serves_here =
+        ::access(default_file, R_OK) == 0 || serve::ask_admin(admin, "GET", "/status", 2'000).has_value();
     const bool production = serves_here && list->count("--out") == 0;
     exit_code = production || !shown->config.empty() ? run_list_obtained(shown->config, shown->json)
                                                      : run_list(shown->folder, shown->json);

@@ -27,7 +27,17 @@ std::string reason(int error) { return std::generic_category().message(error); }
 
 int open_file(const std::string& path) {
   // O_NONBLOCK: a path may be a FIFO, which must not block the open, nor later the thread at the end.
-  return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
+  constexpr int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  // As root not through another user's link: the folder is often theirs, and the link may lead to any file.
+  struct stat facts{};
+  const bool foreign_link =
+      ::geteuid() == 0 && ::lstat(path.c_str(), &facts) == 0 && S_ISLNK(facts.st_mode) && facts.st_uid != 0;
+  if (foreign_link) {
+    errno = ELOOP;
+    return -1;
+  }
+  const bool own_link = ::geteuid() == 0 && S_ISLNK(facts.st_mode);
+  return ::open(path.c_str(), flags | (::geteuid() == 0 && !own_link ? O_NOFOLLOW : 0), 0640);
 }
 
 bool is_regular(int fd) {

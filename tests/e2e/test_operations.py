@@ -208,6 +208,22 @@ class RunningOut(Machine):
         for line in (disk / "access.log").read_text(errors="replace").splitlines()[-3:]:
             json.loads(line)
 
+    def test_a_link_of_another_user_in_the_place_of_the_access_log(self):
+        """The log's folder is often the server's user's: root must not append to what that user points at."""
+        target = self.folder / "target"
+        target.write_text("")
+        link = self.folder / "logs"
+        link.mkdir()
+        os.symlink(target, link / "access.log")
+        os.lchown(link / "access.log", 65534, 65534)
+        config = self.folder / "lintel.toml"
+        config.write_text(toml({"https": [], "http": [f"127.0.0.1:{free_port()}"], "admin": "off",
+                                "access_log": str(link / "access.log")},
+                               [{"hosts": ["app.test"], "to": [self.origin.url], "redirect_http": "off"}]))
+        done = subprocess.run([LINTEL, "serve", "-c", str(config)], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("access.log", done.stderr)
+
     def test_no_descriptors_left(self):
         """More clients than descriptors: those that are served go on, and the rest are served when some have gone."""
         cert = self.ca.issue("app.test")
