@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "serve/privileges.h"
+
 namespace lintel::cli {
 namespace {
 
@@ -87,17 +89,7 @@ UnitPlan plan_unit(const std::string& program, const std::string& file, const co
 
 std::vector<std::string> files_read(const config::Config& config) {
   std::vector<std::string> files;
-  for (const std::string& file : config.files) add_once(files, absolute(file));
-  for (const config::Site& site : config.sites) {
-    for (const std::string& file : {site.certificate_file, site.key_file}) {
-      if (!file.empty()) add_once(files, absolute(file));
-    }
-    for (const config::Endpoint& endpoint : site.to) {
-      for (const std::string& file : {endpoint.tls.ca_file, endpoint.tls.cert_file, endpoint.tls.key_file}) {
-        if (!file.empty()) add_once(files, absolute(file));
-      }
-    }
-  }
+  for (const std::string& file : serve::files_of(config)) add_once(files, absolute(file));
   return files;
 }
 

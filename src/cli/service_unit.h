@@ -25,7 +25,7 @@ struct UnitPlan {
 
 // What `program` with the configuration `config` (read from `file`) needs of the unit.
 UnitPlan plan_unit(const std::string& program, const std::string& file, const config::Config& config);
-// Files that the service reads when it starts: the configuration's own, certificates and keys. Absolute.
+// Files that the service reads: the configuration's own and all that it names. Absolute.
 std::vector<std::string> files_read(const config::Config& config);
 
 // The unit's text. Equal to the shipped file for a plan that is UnitPlan{}, but for the first line.

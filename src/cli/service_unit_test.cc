@@ -41,6 +41,18 @@ TEST(ServiceUnit, of_another_configuration_reloads_through_its_own_socket) {
   EXPECT_THAT(render_unit(plan), HasSubstr("\nExecReload=/usr/bin/lintel reload --socket /run/lintel/two.sock\n"));
 }
 
+// Each must be readable for the service's user, or the start fails after `service install` has said that all is well.
+TEST(ServiceUnit, files_that_are_checked_are_all_that_the_configuration_names) {
+  config::Config config;
+  config::Site site;
+  site.client_certificates.ca_file = "/etc/lintel/clients.pem";
+  config::Route route;
+  route.basic_auth.users_file = "/etc/lintel/users.txt";
+  site.routes = {route};
+  config.sites = {site, site};
+  EXPECT_THAT(files_read(config), ElementsAre("/etc/lintel/clients.pem", "/etc/lintel/users.txt"));
+}
+
 // The file system is read-only for the service: without these it would fail when it opens its log or its sockets.
 TEST(ServiceUnit, lets_the_service_write_where_its_configuration_says) {
   config::Config config = with_log("/srv/logs/access.log");
