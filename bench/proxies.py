@@ -187,7 +187,7 @@ def stop_process(process):
 
 PRODUCTION = """hsts = true
 cookies = { secure = true, http_only = ["session"], same_site = { session = "Lax" } }
-limits = { body = "100MiB", rate = "1000000/s", burst = 1000000, connections_per_client = 100000 }
+limits = { body = "100MiB", rate = "1000000/s", burst = 1000000, connections_per_client = 60000 }
 """
 
 
