@@ -27,8 +27,6 @@ using ResponsePtr = std::unique_ptr<OCSP_RESPONSE, Freed<OCSP_RESPONSE, OCSP_RES
 using BasicPtr = std::unique_ptr<OCSP_BASICRESP, Freed<OCSP_BASICRESP, OCSP_BASICRESP_free>>;
 using StorePtr = std::unique_ptr<X509_STORE, Freed<X509_STORE, X509_STORE_free>>;
 
-constexpr int64_t clock_skew_s = 300;
-
 void must(bool fine) {
   if (!fine) throw std::bad_alloc();
 }
@@ -137,7 +135,7 @@ std::expected<OcspAnswer, std::string> ocsp_answer(std::string_view response, st
   OcspAnswer answer;
   answer.this_update_unix_s = tls::unix_seconds(from);
   answer.next_update_unix_s = tls::unix_seconds(until);
-  if (answer.this_update_unix_s > now_unix_s + clock_skew_s)
+  if (answer.this_update_unix_s > now_unix_s + limits::ocsp_clock_skew_s)
     return std::unexpected("it is from the future, if the clock of this machine is right");
   if (answer.next_update_unix_s <= now_unix_s || answer.next_update_unix_s <= answer.this_update_unix_s)
     return std::unexpected("it has ended, if the clock of this machine is right");

@@ -13,14 +13,9 @@
 namespace lintel::acme {
 namespace {
 
-constexpr size_t parallel_count = 4;
-constexpr int64_t retry_min_s = 60, retry_max_s = 3600;
-// Also of an answer that holds longer: a revocation is to be noticed.
-constexpr int64_t life_half_max_s = 4 * 86'400;
-
 int64_t refresh_at(const OcspAnswer& answer) {
   const int64_t life_s = answer.next_update_unix_s - answer.this_update_unix_s;
-  return answer.this_update_unix_s + std::min(life_s / 2, life_half_max_s);
+  return answer.this_update_unix_s + std::min(life_s / 2, limits::ocsp_half_life_max_s);
 }
 
 std::string certificate_key(const std::string& issuer, const std::string& name) {
@@ -53,10 +48,10 @@ net::Task<void> Stapler::run() {
     for (auto& [name, entry] : entries_) {
       if (entry.busy) continue;
       // Far ahead: decided while the clock was wrong.
-      const bool due = entry.next_unix_s <= now || entry.next_unix_s > now + 2 * life_half_max_s;
+      const bool due = entry.next_unix_s <= now || entry.next_unix_s > now + 2 * limits::ocsp_half_life_max_s;
       if (!due) {
         next = std::min(next, entry.next_unix_s);
-      } else if (running_ < parallel_count) {
+      } else if (running_ < limits::ocsp_requests_count) {
         ++running_;
         entry.busy = true;
         ready.push_back(name);
@@ -98,7 +93,7 @@ net::Task<void> Stapler::work(std::string name) {
     };
     auto found = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(look));
     const bool asks = found && found->question;
-    if (!found) next = now_s() + retry_min_s;
+    if (!found) next = now_s() + limits::ocsp_retry_min_s;
     if (asks && generation == entry.generation) {
       if (found->answer) next = take(name, *found);
       if (next <= now_s()) {
@@ -154,7 +149,7 @@ net::Task<int64_t> Stapler::ask(std::string name, Entry& entry, Found found) {
     auto forgotten = co_await run_blocking(parts_.reactor, parts_.blocking, std::move(forget));
     if (forgotten && !*forgotten) log::warn("OCSP response for {}: {}", name, forgotten->error().message);
     parts_.revoked(name);
-    co_return now_s() + retry_max_s;
+    co_return now_s() + limits::ocsp_retry_max_s;
   }
   entry.failures = 0;
   found.answer = *answer;
@@ -167,12 +162,13 @@ net::Task<int64_t> Stapler::ask(std::string name, Entry& entry, Found found) {
   if (stored && !*stored) log::warn("OCSP response for {} is used and not kept: {}", name, stored->error().message);
   if (next != 0) co_return next;
   // Already past its half when it came: in the middle of what is left.
-  co_return now_s() + std::max(retry_min_s, (answer->next_update_unix_s - now_s()) / 2);
+  co_return now_s() + std::max(limits::ocsp_retry_min_s, (answer->next_update_unix_s - now_s()) / 2);
 }
 
 int64_t Stapler::failed(const std::string& name, Entry& entry, const Found& found, const std::string& why) {
   ++entry.failures;
-  const int64_t pause_s = std::min(retry_max_s, retry_min_s << std::min(entry.failures - 1, 10U));
+  const int64_t pause_s =
+      std::min(limits::ocsp_retry_max_s, limits::ocsp_retry_min_s << std::min(entry.failures - 1, 10U));
   const int64_t next = now_s() + static_cast<int64_t>(static_cast<double>(pause_s) * (0.75 + parts_.random() / 2));
   log::warn("OCSP response for {} from {} ({}. time): {}; next try in {} s", name,
             log::escape(found.question->responder), entry.failures, log::escape(why), next - now_s());

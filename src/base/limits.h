@@ -220,6 +220,35 @@ inline constexpr size_t broker_files_count = 100'000;
 inline constexpr size_t metrics_upstreams_count = 10'000, metrics_certificates_count = 10'000;
 inline constexpr size_t inherited_sockets_count = 1'024;
 
+// --- what sites ask of TLS, and what is counted
+inline constexpr size_t client_authorities_count = 256;  // that may sign client certificates, of one site
+inline constexpr int client_chain_depth = 4;             // intermediates of a client's chain
+inline constexpr size_t client_chain_bytes = 16 * 1024;  // of what a client shows
+inline constexpr uint32_t hsts_auto_age_s = 24 * 3600;   // that a trusted certificate has served, before hsts = "auto"
+inline constexpr size_t hsts_names_count = 50'000;
+inline constexpr size_t hsts_file_bytes = 16 * 1024 * 1024;
+inline constexpr size_t hsts_checks_count = 64;      // certificates that wait to be verified
+inline constexpr uint32_t hsts_check_ms = 5'000;     // between looks at them
+inline constexpr size_t metrics_sites_count = 1000;  // with a label of their own: some 40 series each
+
+// --- OCSP
+inline constexpr size_t ocsp_requests_count = 4;  // at once
+inline constexpr int64_t ocsp_retry_min_s = 60, ocsp_retry_max_s = 3600;
+inline constexpr int64_t ocsp_half_life_max_s = 4 * 86'400;  // a revocation is to be noticed, however long answers hold
+inline constexpr int64_t ocsp_clock_skew_s = 300;
+
+// --- other programs' configurations
+inline constexpr size_t import_file_bytes = 1024 * 1024;
+inline constexpr size_t import_total_bytes = 16 * 1024 * 1024;  // of all files together
+inline constexpr size_t import_files_count = 1024;
+inline constexpr unsigned import_include_depth = 8;
+inline constexpr unsigned import_depth_count = 32;          // blocks in blocks
+inline constexpr size_t import_directives_count = 100'000;  // of one file
+inline constexpr size_t import_words_count = 4096;          // of one directive
+inline constexpr size_t import_word_bytes = 8 * 1024;
+inline constexpr size_t import_shown_bytes = 160;    // of a directive in the report
+inline constexpr size_t import_routes_count = 1000;  // of one site
+
 // --- dev
 inline constexpr uint32_t app_start_ms = 60'000;
 inline constexpr uint32_t app_starting_page_ms = 3'000;  // for a browser, which gets a page that reloads itself

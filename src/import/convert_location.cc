@@ -5,9 +5,9 @@
 #include <deque>
 #include <set>
 
+#include "base/limits.h"
 #include "config/values.h"
 #include "import/convert_parts.h"
-#include "import/limits.h"
 
 namespace lintel::import {
 namespace {

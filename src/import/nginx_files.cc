@@ -8,8 +8,8 @@
 #include <map>
 
 #include "base/files.h"
+#include "base/limits.h"
 #include "base/log.h"
-#include "import/limits.h"
 
 namespace lintel::import {
 namespace {

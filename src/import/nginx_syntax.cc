@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/ascii.h"
-#include "import/limits.h"
+#include "base/limits.h"
 
 namespace lintel::import {
 namespace {

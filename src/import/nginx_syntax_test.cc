@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "import/limits.h"
+#include "base/limits.h"
 
 namespace lintel::import {
 namespace {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/errors.h"
-#include "base/limits_tls.h"
+#include "base/limits.h"
 
 namespace lintel::observe {
 

@@ -10,7 +10,6 @@
 #include "base/files.h"
 #include "base/ip.h"
 #include "base/limits.h"
-#include "base/limits_tls.h"
 #include "base/log.h"
 #include "tls/public_trust.h"
 

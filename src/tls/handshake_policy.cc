@@ -9,7 +9,6 @@
 
 #include "base/files.h"
 #include "base/limits.h"
-#include "base/limits_tls.h"
 #include "base/log.h"
 
 namespace lintel::tls {
