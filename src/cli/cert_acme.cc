@@ -11,6 +11,7 @@
 #include "acme/folder_storage.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "cli/commands.h"
 #include "cli/report.h"
 #include "config/config.h"
@@ -58,19 +59,10 @@ std::string date_of(int64_t unix_s) {
   return {text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &parts)};
 }
 
-std::string encoded(const std::string& name) {
-  std::string text;
-  for (const char c : name)
-    text += c == '*' || c == ':' || c == '%' || c == '&' || c == ' ' || c == '#' || c == '+'
-                ? fmt::format("%{:02X}", static_cast<unsigned char>(c))
-                : std::string(1, c);
-  return text;
-}
-
 int act(const std::string& file, const std::string& action, const std::string& name, bool json, const char* done) {
   const auto config = config_of(file);
   if (!config) return report(config.error());
-  const auto answer = ask(**config, "POST", fmt::format("/certificates/{}?name={}", action, encoded(name)));
+  const auto answer = ask(**config, "POST", fmt::format("/certificates/{}?name={}", action, percent_encoded(name)));
   if (!answer) return report(answer.error());
   if (json)
     fmt::print("{}\n", answer->dump(2));

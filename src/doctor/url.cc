@@ -7,26 +7,12 @@
 #include "base/authority.h"
 #include "base/ip.h"
 #include "base/limits.h"
+#include "base/percent.h"
 #include "http/authority.h"
 #include "http/headers.h"
 
 namespace lintel::doctor {
 namespace {
-
-std::string percent_decoded(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const int high = text[i] == '%' && i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
-    const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
-    if (low >= 0) {
-      decoded += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      decoded += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return decoded;
-}
 
 bool is_bind_address(std::string_view host) {
   if (host == "localhost") return true;

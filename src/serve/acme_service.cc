@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/percent.h"
 #include "fetch/client.h"
 
 namespace lintel::serve {
@@ -56,16 +57,6 @@ acme::PreflightPorts ports_of(const config::Config& config) {
     (listener.tls ? ports.own_https : ports.own_http).push_back(listener.address.port);
   }
   return ports;
-}
-
-// Everything but what a query's value may hold as it is (RFC 3986 §2.3).
-std::string query_value(std::string_view text) {
-  std::string value;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-    value += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
-  }
-  return value;
 }
 
 }  // namespace
@@ -199,7 +190,8 @@ Outcome<acme::ManagerSettings> AcmeService::manager_settings(const config::Confi
 net::Task<bool> AcmeService::ask(std::string url, std::string name) {
   fetch::Client client(reactor_, *blocking_, {});
   fetch::Request request;
-  request.url = fmt::format("{}{}domain={}", url, url.find('?') == std::string::npos ? '?' : '&', query_value(name));
+  request.url =
+      fmt::format("{}{}domain={}", url, url.find('?') == std::string::npos ? '?' : '&', percent_encoded(name));
   auto answer = co_await client.send(request, reactor_.now_ms() + limits::acme_call_ms);
   if (!answer) {
     log::warn("whether {} may have a certificate cannot be asked: {}", name, answer.error().message);

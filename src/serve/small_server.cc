@@ -10,32 +10,11 @@
 
 #include "base/arena.h"
 #include "base/limits.h"
+#include "base/percent.h"
 #include "http/h1.h"
 
 namespace lintel::serve {
 namespace {
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-std::string decoded(std::string_view text) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool escape =
-        text[i] == '%' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
-    if (escape) {
-      result += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
-      i += 2;
-    } else {
-      result += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return result;
-}
 
 void copy_head(const http::RequestHead& head, SmallRequest& request) {
   request.method = head.method;
@@ -53,7 +32,7 @@ std::string query_value(std::string_view query, std::string_view name) {
     query.remove_prefix(std::min(query.size(), pair.size() + 1));
     const size_t equals = pair.find('=');
     if (pair.substr(0, equals) != name) continue;
-    return equals == std::string_view::npos ? std::string() : decoded(pair.substr(equals + 1));
+    return equals == std::string_view::npos ? std::string() : percent_decoded(pair.substr(equals + 1));
   }
   return {};
 }
