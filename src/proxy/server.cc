@@ -208,6 +208,7 @@ std::vector<InheritedSocket> Server::duplicate_sockets() const {
 }
 
 void Server::look_after() {
+  std::erase_if(replaced_, [](const auto& snapshot) { return snapshot.use_count() == 1; });
   if (site_certificates_ != nullptr) site_certificates_->reload_changed();
   protection_->passwords.reload_changed();
   if (hsts_ != nullptr) hsts_->look_after();
@@ -271,6 +272,7 @@ Outcome<std::vector<std::string>> Server::apply(std::shared_ptr<const config::Co
   }
   listening_ = std::move(next);
   site_certificates_ = std::move(certificates);
+  replaced_.push_back(snapshot_);
   snapshot_ = make_snapshot(std::move(config));
   close_all(gone);  // a worker's own is then the last one of its socket
   adopt(snapshot_, added, removed);

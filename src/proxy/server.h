@@ -94,6 +94,9 @@ class Server {
   Shared shared_;
   unsigned count_ = 1;  // of workers
   std::shared_ptr<const Snapshot> snapshot_;
+  // Replaced ones that workers may still use: they are taken apart here and not on a worker, where a thousand sites
+  // would be milliseconds of somebody's request.
+  std::vector<std::shared_ptr<const Snapshot>> replaced_;
   std::shared_ptr<SiteCertificates> site_certificates_;
   std::unique_ptr<tls::TicketKeys> tickets_;
   TimeMs tickets_rotated_ms_ = 0;
