@@ -41,7 +41,8 @@ bool is_managed_original(std::string_view name) noexcept {
   constexpr std::string_view prefix = "x-original-";
   if (!begins(name, prefix)) return false;
   name.remove_prefix(prefix.size());
-  return is(name, "for") || is(name, "host") || is(name, "proto") || is(name, "url") || is(name, "forwarded-for");
+  return is(name, "for") || is(name, "host") || is(name, "proto") || is(name, "url") || is(name, "uri") ||
+         is(name, "method") || is(name, "forwarded-for");
 }
 
 // `name` begins with "x-" once folded and has at least one octet more.

@@ -150,7 +150,7 @@ class Exchange {
   void send_own_answer(uint16_t status, http::FieldList& fields, std::string_view body);
   std::string_view hsts_value() const;
   void log();
-  void count();
+  void count(uint64_t duration_us);
 
   Worker& worker_;
   const ConnectionContext& connection_;

@@ -55,14 +55,17 @@ std::string_view without_parameters(std::string_view path, Arena& arena) {
 Result<void> Exchange::choose_target() {
   target_ = head_.target;
   if (site_->routes.empty()) return {};
-  const bool restricted = std::any_of(site_->routes.begin(), site_->routes.end(),
-                                      [](const config::Route& route) { return route.restricts(); });
+  bool restricted = false, rated = false;
+  for (const config::Route& route : site_->routes) {
+    restricted |= route.restricts();
+    rated |= route.rate.on();
+  }
   const auto normalised = http::normalise_path(head_.target, arena_);
   if (!normalised && restricted) return fail(normalised.error());
   const std::string_view raw_path = head_.target.substr(0, head_.target.find('?'));
   std::string_view path = normalised ? *normalised : raw_path;
   route_ = config::find_route(*site_, path);
-  if (restricted && !choose_stricter(path)) return fail(ErrorCode::path_invalid);
+  if ((restricted || rated) && !choose_stricter(path)) return fail(ErrorCode::path_invalid);
   // What ".." takes away is not the same to all: a URL parser of browsers (Next.js, Hono) reads "/admin//../x" as
   // "/admin/x", and Tomcat "/x/;/../admin" as "/admin". The app is not left to find out.
   const bool ambiguous = restricted && path.size() != raw_path.size() && has_dot_segment(raw_path);
@@ -86,13 +89,13 @@ Result<void> Exchange::choose_target() {
 Result<void> Exchange::check_access() {
   if (route_ == nullptr) return {};
   if (route_->require_https && !identity_.https) return fail(ErrorCode::https_required);
-  if (matches_any(route_->deny, identity_.client)) return fail(ErrorCode::access_denied);
-  if (route_->allow.empty()) return {};
+  if (route_->deny.empty() && route_->allow.empty()) return {};
   // A proxy that should name the client and does not stands here itself as the client: it must not open the door for
   // whoever made it drop its header (Connection: X-Forwarded-For).
   const bool nobody_named = rule_ != nullptr && rule_->names_client() && identity_.client_from == "connection";
   if (identity_.client_hidden || nobody_named) return fail(ErrorCode::access_denied);
-  if (!matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
+  if (matches_any(route_->deny, identity_.client)) return fail(ErrorCode::access_denied);
+  if (!route_->allow.empty() && !matches_any(route_->allow, identity_.client)) return fail(ErrorCode::access_denied);
   return {};
 }
 
@@ -103,7 +106,13 @@ bool Exchange::choose_stricter(std::string_view path) {
   const config::Route* const as_written = route_;
   const auto reads_as = [&](std::string_view other) {
     const config::Route* route = config::find_route_ignoring_case(*site_, other);
-    if (route == nullptr || route == route_ || !route->restricts()) return true;
+    if (route == nullptr || route == route_) return true;
+    if (!route->restricts()) {
+      // Nor is a rate evaded by another spelling, where that leads to the same app.
+      const bool same_app = route->to.empty() && route->strip_prefix.empty();
+      if (route_ == nullptr && route->rate.on() && same_app) route_ = route;
+      return true;
+    }
     // Two routes that differ in case alone are meant so.
     if (as_written != nullptr && http::equal_ignoring_case(as_written->path, route->path)) return true;
     if (route_ != nullptr && route_->restricts()) return false;

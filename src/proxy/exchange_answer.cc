@@ -260,7 +260,7 @@ void Exchange::send_own_answer(uint16_t status, FieldList& fields, std::string_v
   response_done_ = true;
 }
 
-void Exchange::count() {
+void Exchange::count(uint64_t duration_us) {
   observe::WorkerMetrics* metrics = worker_.metrics();
   if (metrics == nullptr) return;
   const auto& labels = snapshot_->site_labels;
@@ -268,7 +268,7 @@ void Exchange::count() {
   metrics->request({.site = at < labels.size() ? labels[at] : observe::Metrics::no_site,
                     .method = head_.method,
                     .status = status_,
-                    .duration_us = worker_.clock().monotonic_us() - started_us_,
+                    .duration_us = duration_us,
                     .first_byte_us = first_byte_us_,
                     .bytes_in = bytes_in_,
                     .bytes_out = bytes_out_,
@@ -276,7 +276,9 @@ void Exchange::count() {
 }
 
 void Exchange::log() {
-  count();
+  if (!worker_.measures()) return;
+  const uint64_t duration_us = worker_.clock().monotonic_us() - started_us_;
+  count(duration_us);
   if (!worker_.log_enabled()) return;
   observe::AccessRecord record;
   record.unix_ms = worker_.clock().unix_ms();
@@ -300,7 +302,7 @@ void Exchange::log() {
   record.status = status_;
   record.bytes_in = bytes_in_;
   record.bytes_out = bytes_out_;
-  record.duration_us = worker_.clock().monotonic_us() - started_us_;
+  record.duration_us = duration_us;
   record.upstream = upstream_address_;
   record.connect_us = connect_us_;
   record.first_byte_us = first_byte_us_;

@@ -161,7 +161,7 @@ class Live(unittest.TestCase):
         """CVE-2022-31813: a client makes the proxy in front drop its own header, and would then be taken for the proxy."""
         with temp_folder() as folder:
             site = {"hosts": ["app.ex"], "certificate": "self-signed", "to": [self.origin.url], "redirect_http": "off",
-                    "route": [{"path": "/admin/*", "allow": ["10.0.0.0/8"]}]}
+                    "route": [{"path": "/admin/*", "allow": ["10.0.0.0/8"]}, {"path": "/most/*", "deny": ["6.6.6.6"]}]}
             port = free_port()
             serve = Serve(folder, [site], {"http": [{"listen": f"127.0.0.1:{port}", "proxy_protocol": ["127.0.0.0/8"]}]},
                           wait=False, trust=RULES["T"])
@@ -169,9 +169,12 @@ class Live(unittest.TestCase):
             serve.wait_listening(port)
             serve.plain_port = port
             for lines in ([], [("X-Forwarded-For", "")], [("X-Forwarded-For", "6.6.6.6, unknown")]):
-                status, error, _ = self.ask(serve, "P", HOP, [("Host", "app.ex"), *lines], "/admin/x")
-                self.assertEqual((status, error), (403, "access-denied"), lines)
+                for path in ("/admin/x", "/most/x"):  # who is denied would hide in the same way
+                    status, error, _ = self.ask(serve, "P", HOP, [("Host", "app.ex"), *lines], path)
+                    self.assertEqual((status, error), (403, "access-denied"), (lines, path))
             self.assertEqual(self.ask(serve, "P", HOP, [("Host", "app.ex"), ("X-Forwarded-For", "10.0.0.9")], "/admin/x")[0], 200)
+            self.assertEqual(self.ask(serve, "P", HOP, [("Host", "app.ex"), ("X-Forwarded-For", "10.0.0.9")], "/most/x")[0], 200)
+            self.assertEqual(self.ask(serve, "P", HOP, [("Host", "app.ex"), ("X-Forwarded-For", "6.6.6.6")], "/most/x")[0], 403)
 
     def test_a_refused_host_is_logged_with_its_client(self):
         """Whoever bans addresses by the log must not ban the balancer."""

@@ -6,7 +6,7 @@ MANAGED = """
 forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-scheme
 x-forwarded-protocol x-forwarded-ssl x-forwarded-server x-forwarded-by x-forwarded-uri x-forwarded-method
 x-forwarded-tls-client-cert x-forwarded-tls-client-cert-info x-forwarded-client-cert x-forwarded-anything
-x-original-for x-original-host x-original-proto x-original-url x-original-forwarded-for x-rewrite-url x-real-ip x-scheme
+x-original-for x-original-host x-original-proto x-original-url x-original-uri x-original-method x-original-forwarded-for x-rewrite-url x-real-ip x-scheme
 x-url-scheme x-client-ip client-ip true-client-ip x-cluster-client-ip front-end-https cf-connecting-ip
 cf-connecting-ipv6 cf-visitor cf-ray fly-client-ip fly-forwarded-proto x-azure-clientip x-azure-socketip x-arr-ssl
 cloudfront-forwarded-proto x-vercel-forwarded-for fastly-client-ip client-cert client-cert-chain proxy

@@ -67,7 +67,8 @@ class Limits(LintelTestCase):
     def test_a_route_has_its_own_rate(self):
         self.assertEqual(statuses(self.ask("route.app.test", "/api/x", 6)), {200: 3, 429: 3})
         self.assertEqual(statuses(self.ask("route.app.test", "/other", 6)), {200: 6})
-        self.assertEqual(statuses(self.ask("route.app.test", "//%61pi/x", 2)), {429: 2})
+        for spelling in ("//%61pi/x", "/API/x", "/api;x/x", "/x/..;/api/x"):
+            self.assertEqual(statuses(self.ask("route.app.test", spelling, 2)), {429: 2}, spelling)
 
     # Somebody who may not come in at all must not be told so by a limit, nor spend anything.
     def test_deny_comes_before_the_rate(self):
