@@ -12,9 +12,7 @@ class Challenges(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        cls.pebble = Pebble(cls.folder / "pebble", nonce_reject=15, authz_reuse=50)
-        cls.pebble.__enter__()
-        cls.addClassCleanup(cls.pebble.__exit__)
+        cls.pebble = cls.enterClassContext(Pebble(cls.folder / "pebble", nonce_reject=15, authz_reuse=50))
         cls.root = cls.pebble.root()
 
     def test_http_01_is_answered_before_the_redirect_and_the_certificate_kept(self):

@@ -19,9 +19,7 @@ class AcmeClientCase(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        cls.pebble = Pebble(cls.folder / "pebble", challenge_server=True, **cls.pebble_options)
-        cls.pebble.__enter__()
-        cls.addClassCleanup(cls.pebble.__exit__)
+        cls.pebble = cls.enterClassContext(Pebble(cls.folder / "pebble", challenge_server=True, **cls.pebble_options))
 
     def setUp(self):
         self.state = pathlib.Path(tempfile.mkdtemp(prefix="state-", dir=self.folder))

@@ -76,12 +76,8 @@ class Clock(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.clock = MovedClock(self.folder)
-        self.pebble = Pebble(self.folder / "pebble", validity_s=90 * 86400)
-        self.pebble.__enter__()
-        self.addCleanup(self.pebble.__exit__)
-        self.faults = Faults(self.pebble, self.folder)
-        self.faults.__enter__()
-        self.addCleanup(self.faults.__exit__)
+        self.pebble = self.enterContext(Pebble(self.folder / "pebble", validity_s=90 * 86400))
+        self.faults = self.enterContext(Faults(self.pebble, self.folder))
 
     def serve(self, name):
         return AcmeServe(self.folder / "lintel", self.pebble, [name], directory=self.faults.directory,

@@ -13,12 +13,8 @@ class BadDay(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        cls.pebble = Pebble(cls.folder / "pebble", challenge_server=True)
-        cls.pebble.__enter__()
-        cls.addClassCleanup(cls.pebble.__exit__)
-        cls.faults = Faults(cls.pebble, cls.folder)
-        cls.faults.__enter__()
-        cls.addClassCleanup(cls.faults.__exit__)
+        cls.pebble = cls.enterClassContext(Pebble(cls.folder / "pebble", challenge_server=True))
+        cls.faults = cls.enterClassContext(Faults(cls.pebble, cls.folder))
 
     def setUp(self):
         self.faults.clear()

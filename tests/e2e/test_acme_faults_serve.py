@@ -15,15 +15,11 @@ class BadDay(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        cls.pebble = Pebble(cls.folder / "pebble")
-        cls.pebble.__enter__()
-        cls.addClassCleanup(cls.pebble.__exit__)
+        cls.pebble = cls.enterClassContext(Pebble(cls.folder / "pebble"))
         cls.root = cls.pebble.root()
 
     def setUp(self):
-        self.faults = Faults(self.pebble, pathlib.Path(tempfile.mkdtemp(prefix="faults-", dir=self.folder)))
-        self.faults.__enter__()
-        self.addCleanup(self.faults.__exit__)
+        self.faults = self.enterContext(Faults(self.pebble, pathlib.Path(tempfile.mkdtemp(prefix="faults-", dir=self.folder))))
 
     def serve(self, name, **options):
         return AcmeServe(pathlib.Path(tempfile.mkdtemp(prefix="lintel-", dir=self.folder)), self.pebble, [name],

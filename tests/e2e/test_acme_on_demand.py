@@ -41,12 +41,8 @@ class OnDemand(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         self.addCleanup(shutil.rmtree, self.folder, True)
-        self.pebble = Pebble(self.folder / "pebble")
-        self.pebble.__enter__()
-        self.addCleanup(self.pebble.__exit__)
-        self.faults = Faults(self.pebble, self.folder)
-        self.faults.__enter__()
-        self.addCleanup(self.faults.__exit__)
+        self.pebble = self.enterContext(Pebble(self.folder / "pebble"))
+        self.faults = self.enterContext(Faults(self.pebble, self.folder))
         self.ask = Ask(lambda name: name.endswith(".customer.test"))
         self.addCleanup(self.ask.stop)
 

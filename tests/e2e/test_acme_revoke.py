@@ -13,12 +13,8 @@ class Revoke(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         self.addCleanup(shutil.rmtree, self.folder, True)
-        self.pebble = Pebble(self.folder / "pebble")
-        self.pebble.__enter__()
-        self.addCleanup(self.pebble.__exit__)
-        self.faults = Faults(self.pebble, self.folder)
-        self.faults.__enter__()
-        self.addCleanup(self.faults.__exit__)
+        self.pebble = self.enterContext(Pebble(self.folder / "pebble"))
+        self.faults = self.enterContext(Faults(self.pebble, self.folder))
 
     def test_revoked_and_replaced_also_when_the_next_order_fails_at_first(self):
         with AcmeServe(self.folder / "lintel", self.pebble, ["a.test"], directory=self.faults.directory,

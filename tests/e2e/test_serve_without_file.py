@@ -12,9 +12,7 @@ class WithoutFile(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="lintel-e2e-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, True)
-        cls.pebble = Pebble(cls.folder / "pebble")
-        cls.pebble.__enter__()
-        cls.addClassCleanup(cls.pebble.__exit__)
+        cls.pebble = cls.enterClassContext(Pebble(cls.folder / "pebble"))
         cls.origin = Origin()
         cls.addClassCleanup(cls.origin.stop)
 
