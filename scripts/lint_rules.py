@@ -28,10 +28,14 @@ BELOW = {
 }
 # config for its toml.h: the doctor's data files are TOML.
 BELOW["doctor"] = {"base", "http", "forwarded", "tls", "net", "config"}
+# Shares: the edge's registry and the agent. fetch for what an agent asks by itself.
+BELOW["tunnel"] = BELOW["proxy"] | {"proxy", "fetch"}
 # What `lintel serve` is beside the data plane: certificates by themselves, reload, the admin socket, metrics.
-BELOW["serve"] = BELOW["proxy"] | {"proxy", "fetch", "acme"}
+BELOW["serve"] = BELOW["proxy"] | {"proxy", "fetch", "acme", "tunnel"}
 BELOW["dev"] = BELOW["proxy"] | {"proxy", "doctor"}
-BELOW["cli"] = BELOW["dev"] | BELOW["serve"] | {"dev", "serve", "import"}
+# `lintel share`: what dev does for an app, with an agent instead of a listener; acme for sealed shares.
+BELOW["share"] = BELOW["dev"] | BELOW["tunnel"] | {"dev", "tunnel", "acme"}
+BELOW["cli"] = BELOW["share"] | BELOW["serve"] | {"share", "serve", "import"}
 
 # Split, so that this file does not find itself.
 FORBIDDEN = [re.compile(pattern) for pattern in (

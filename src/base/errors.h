@@ -97,6 +97,23 @@ namespace lintel {
   X(upstream_unhealthy, "upstream-unhealthy", 503, false, warn)                     \
   X(app_starting, "app-starting", 503, false, info)                                 \
   X(app_exited, "app-exited", 502, false, warn)                                     \
+  /* shares and tunnels */                                                          \
+  X(share_unknown, "share-unknown", 404, false, info)                               \
+  X(share_away, "share-away", 503, false, info)                                     \
+  X(share_busy, "share-busy", 503, false, warn)                                     \
+  X(share_expired, "share-expired", 410, false, info)                               \
+  X(share_login_required, "share-login-required", 401, false, info)                 \
+  X(share_login_refused, "share-login-refused", 403, false, info)                   \
+  X(share_login_failed, "share-login-failed", 400, false, info)                     \
+  X(share_login_unavailable, "share-login-unavailable", 503, false, warn)           \
+  X(debugger_refused, "debugger-refused", 403, false, warn)                         \
+  X(agent_protocol, "agent-protocol", 400, false, info)                             \
+  X(token_refused, "token-refused", 401, false, info)                               \
+  X(share_name_refused, "share-name-refused", 403, false, info)                     \
+  X(share_name_taken, "share-name-taken", 409, false, info)                         \
+  X(share_limit, "share-limit", 403, false, info)                                   \
+  X(agent_limited, "agent-limited", 429, false, warn)                               \
+  X(edge_unreachable, "edge-unreachable", 500, false, warn)                         \
   /* start-up and the machine */                                                    \
   X(usage, "usage", 500, false, error)                                              \
   X(config_invalid, "config-invalid", 500, false, error)                            \

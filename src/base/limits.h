@@ -310,4 +310,43 @@ inline constexpr size_t doctor_evidence_count = 5;  // of one finding
 inline constexpr size_t doctor_shown_bytes = 240;   // of an answer, in evidence
 inline constexpr size_t doctor_cookies_bytes = 4096;
 
+// --- tunnels: agents, shares, the edge
+inline constexpr size_t tunnel_hello_bytes = 8 * 1024;  // a Hello, Welcome or refusal, as it is sent
+inline constexpr size_t share_name_bytes = 63;          // one label of a host name
+inline constexpr size_t share_hosts_count = 32;         // that lead to one share
+inline constexpr unsigned share_legs_count = 8;         // connections of one agent
+inline constexpr unsigned share_legs_default_count = 2;
+inline constexpr uint32_t share_hold_ms = 10'000;  // that a request waits for an agent that has gone
+inline constexpr uint32_t share_hold_max_ms = 60'000;
+inline constexpr size_t share_waiting_count = 64;   // requests that wait, of one share
+inline constexpr size_t edge_waiting_count = 1024;  // of all shares of an edge
+inline constexpr int64_t share_rest_s = 30 * 86'400;  // that a released name is kept for its token
+inline constexpr size_t edge_names_count = 100'000;   // that an edge remembers
+inline constexpr size_t edge_tokens_count = 10'000;
+inline constexpr size_t edge_tokens_file_bytes = 8 * 1024 * 1024;
+inline constexpr unsigned token_shares_count = 32;          // of one token, at once
+inline constexpr unsigned token_agents_count = 64;          // sessions of one token, at once
+inline constexpr uint32_t token_requests_count = 1'000;     // of one token's visitors, at once
+inline constexpr unsigned agent_failures_burst = 10;        // refused agents of one address, then
+inline constexpr uint32_t agent_failures_refill_ms = 6'000;  // one each
+inline constexpr uint32_t tunnel_ping_ms = 10'000;          // between PINGs, both ways
+inline constexpr uint32_t tunnel_silence_ms = 15'000;       // without an octet: the other side is gone
+inline constexpr uint32_t tunnel_dial_ms = 15'000;          // name, connect, TLS and upgrade
+inline constexpr uint32_t tunnel_backoff_first_ms = 500;
+inline constexpr uint32_t tunnel_backoff_max_ms = 30'000;
+inline constexpr uint32_t tunnel_steady_ms = 10'000;  // a connection that lasted so long begins the backoff anew
+inline constexpr uint32_t tunnel_streams_count = 1'000;
+inline constexpr uint32_t tunnel_stream_window_max_bytes = 16 * 1024 * 1024;
+inline constexpr uint32_t tunnel_connection_window_max_bytes = 32 * 1024 * 1024;
+inline constexpr size_t share_request_lines_count = 20;  // a second, on a terminal
+inline constexpr size_t share_file_shares_count = 64;    // of one share.toml
+inline constexpr size_t share_password_bytes = 1024;
+inline constexpr size_t share_form_bytes = 8 * 1024;         // a login form
+inline constexpr size_t share_sessions_count = 10'000;       // visitors that are logged in
+inline constexpr int64_t share_session_s = 12 * 3600;        // of a visitor who has logged in
+inline constexpr uint32_t oidc_request_ms = 10'000;          // discovery, keys, token
+inline constexpr uint32_t oidc_login_ms = 600'000;           // from the redirect to the answer
+inline constexpr size_t oidc_logins_count = 1'000;           // under way
+inline constexpr size_t oidc_addresses_count = 1'000;        // of an allow list
+
 }  // namespace lintel::limits

@@ -177,6 +177,24 @@ struct Acme {
   bool operator==(const Acme&) const = default;
 };
 
+// What a site is for an edge ([edge]): the door that agents knock at, or names of shares below it.
+enum class EdgeRole : uint8_t { none, door, shares };
+
+// [edge]: this server takes agents and makes their apps public.
+struct Edge {
+  std::string domain;                    // "t.example.com", lower case; "" = this server is no edge
+  std::string tokens_file;               // written by `lintel edge token`, watched
+  uint16_t tcp_first = 0, tcp_last = 0;  // public ports of TCP shares; 0 = none
+  uint32_t hold_ms = limits::share_hold_ms;
+  bool interstitial = false;                 // a page in front of shares, for browsers
+  std::map<std::string, std::string> names;  // own domains: host, lower case -> the token's name
+  uint32_t shares_per_token = limits::token_shares_count;
+  uint32_t agents_per_token = limits::token_agents_count;
+  uint32_t requests_per_token = limits::token_requests_count;
+  bool on() const noexcept { return !domain.empty(); }
+  bool operator==(const Edge&) const = default;
+};
+
 struct Route {
   std::string path;  // "/admin/*" (with "/admin"), "/prefix*" or "/exact"; "" = everything
   std::vector<IpPrefix> allow, deny;
@@ -221,7 +239,8 @@ struct Site {
   TlsPolicy tls_policy = TlsPolicy::intermediate;
   bool on_demand = false;  // certificate = "acme" for names of a "*" site, when they are first asked for
   bool maintenance = false;
-  int line = 0;  // of its [[site]] in the file, for messages
+  EdgeRole edge = EdgeRole::none;  // not none: made from [edge], without `to`
+  int line = 0;                    // of its [[site]] in the file, for messages
 };
 
 struct Config {
@@ -237,6 +256,7 @@ struct Config {
   Timeouts timeouts;
   std::vector<forwarded::Rule> trust;      // the first whose peers match decides
   std::vector<std::string> trust_headers;  // folded names that rules read beyond the managed set; freeze() fills it
+  Edge edge;
   std::vector<Site> sites;
   SiteIndex index;                                  // of sites; freeze() builds it
   std::vector<std::string> files;                   // every file read, the main one first (for reload)

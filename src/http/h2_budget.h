@@ -16,6 +16,7 @@ class TokenBucket {
 
   // Takes one token; false when there is none.
   bool take(TimeMs now_ms) noexcept {
+    if (lifted_) return true;
     if (now_ms > last_ms_) {
       // An hour refills every bucket; the bound keeps the product in range whatever the clock does.
       constexpr uint64_t longest_ms = 3'600'000;
@@ -28,6 +29,8 @@ class TokenBucket {
     milli_tokens_ -= 1000;
     return true;
   }
+  // From now on there is always a token.
+  void lift() noexcept { lifted_ = true; }
   // Tokens that the peer has earned by what it let us send.
   void earn(uint32_t tokens) noexcept {
     milli_tokens_ += int64_t{tokens} * 1000;
@@ -39,9 +42,14 @@ class TokenBucket {
   int64_t full_;
   TimeMs last_ms_ = 0;
   uint32_t per_second_;
+  bool lifted_ = false;
 };
 
 struct H2Budgets {
+  // For a peer that carries many people's requests and is Lintel itself.
+  void lift() noexcept {
+    for (TokenBucket* bucket : {&reset, &ping, &settings, &empty_data, &window_update, &priority}) bucket->lift();
+  }
   // Streams that were opened in vain: resets received, and resets that the peer made us send.
   TokenBucket reset{limits::h2_reset_burst, limits::h2_reset_per_second};
   // Earned back by frames that we send: gRPC peers send a PING for about each DATA frame while they measure.

@@ -44,19 +44,19 @@ void H2Session::Impl::consume(H2Stream& stream, size_t size) {
 // small window.
 void H2Session::Impl::grow_windows(H2Stream& stream, uint32_t octets) {
   sample_octets += octets;
-  if (connection_window < limits::h2_connection_window_max_bytes && sample_octets >= connection_window / 3 * 2) {
-    connection_window = std::min(connection_window * 2, limits::h2_connection_window_max_bytes);
+  if (connection_window < connection_window_max && sample_octets >= connection_window / 3 * 2) {
+    connection_window = std::min(connection_window * 2, connection_window_max);
     sample_octets = 0;
     nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(connection_window));
   }
-  if (stream.remote_ended || stream.window >= limits::h2_stream_window_max_bytes) return;
+  if (stream.remote_ended || stream.window >= stream_window_max) return;
   if (stream.sample_id != sample_id) {
     stream.sample_id = sample_id;
     stream.sample_octets = 0;
   }
   stream.sample_octets += octets;
   if (stream.sample_octets < stream.window / 3 * 2) return;
-  stream.window = std::min(stream.window * 2, limits::h2_stream_window_max_bytes);
+  stream.window = std::min(stream.window * 2, stream_window_max);
   stream.sample_octets = 0;
   nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, stream.id, static_cast<int32_t>(stream.window));
 }

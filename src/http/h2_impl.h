@@ -156,6 +156,8 @@ struct H2Session::Impl {
   H2FrameWatch watch;
   H2ClosedStreams closed;
   H2Budgets budgets;
+  uint32_t stream_window_max = limits::h2_stream_window_max_bytes;
+  uint32_t connection_window_max = limits::h2_connection_window_max_bytes;
   std::vector<H2Event> events;
   Buffer* gather_to = nullptr;
   size_t gather_limit = 0;

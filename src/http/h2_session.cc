@@ -34,6 +34,11 @@ void H2Head::operator delete(void* memory) noexcept { small_heap::give(memory); 
 H2Session::Impl::Impl(const Options& options, TimeMs now)
     : server(options.role == Role::server), now_ms(now), watch(server ? NGHTTP2_CLIENT_MAGIC_LEN : 0) {
   extended_connect = server && options.extended_connect;
+  if (options.trusted_peer) budgets.lift();
+  if (options.tunnel) {
+    stream_window_max = limits::tunnel_stream_window_max_bytes;
+    connection_window_max = limits::tunnel_connection_window_max_bytes;
+  }
   nghttp2_option* raw = nullptr;
   if (nghttp2_option_new(&raw) != 0) throw std::bad_alloc();
   const std::unique_ptr<nghttp2_option, OptionDeleter> option(raw);

@@ -81,6 +81,8 @@ class H2Session {
     Role role = Role::server;
     bool extended_connect = true;         // server: announce SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441)
     uint32_t max_concurrent_streams = 0;  // 0 = limits::h2_concurrent_streams_count
+    bool tunnel = false;        // between edge and agent: windows may grow to limits::tunnel_*_window_max_bytes
+    bool trusted_peer = false;  // it is Lintel, and many people's requests come through it: no flood budgets
   };
   H2Session(const Options& options, TimeMs now_ms);
   ~H2Session();

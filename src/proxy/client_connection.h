@@ -56,5 +56,9 @@ net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned);
 // The protocol flows; they end when the connection is to be closed.
 net::Task<void> serve_h1(ClientConnection& connection);
 net::Task<void> serve_h2(ClientConnection& connection);
+// The same for a tunnel, where the peer is an edge that this process trusts (or another worker of it): the first octets
+// may have been read already, and ConnectionContext::spokesman says what it may say of its visitors. No keep-alive
+// deadline: PINGs tell whether the peer is there. Ends when the connection has ended.
+net::Task<void> serve_tunnel(ClientConnection& connection, std::string_view first_octets);
 
 }  // namespace lintel::proxy

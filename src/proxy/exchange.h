@@ -55,6 +55,8 @@ struct ConnectionContext {
   std::unique_ptr<const SpokeForClient> proxy;     // null: the listener asks for no PROXY header
   std::unique_ptr<const GuardedConnection> guard;  // null: no policy beyond the usual
   std::string_view protocol;                       // "HTTP/1.1" or "HTTP/2", for the log
+  // The rule for what the peer says of its clients, instead of the configuration's; null: those decide. For tunnels.
+  const forwarded::Rule* spokesman = nullptr;
   mutable ConnectionPlaces places;                 // that it counts among its client's connections
 };
 

@@ -45,7 +45,7 @@ struct ServedSite {
 // Who the client is and which authority it asked for. Everything later reads identity_, never a raw field.
 Result<void> Exchange::identify() {
   const forwarded::ConnectionFacts& facts = connection_.facts;
-  rule_ = forwarded::find_rule(config_.trust, facts);
+  rule_ = connection_.spokesman != nullptr ? connection_.spokesman : forwarded::find_rule(config_.trust, facts);
   request_id_ = kept_request_id();
   if (request_id_.empty()) request_id_ = worker_.new_request_id(arena_);
   // A trusted proxy that ended TLS may say https in :scheme on a connection that is plain.

@@ -60,12 +60,15 @@ class H2Stream final : public ClientSide, public FromObjectMemory {
 
 class H2Client {
  public:
-  explicit H2Client(ClientConnection& connection)
+  H2Client(ClientConnection& connection, const http::H2Session::Options& options)
       : connection_(connection),
-        session_({.role = http::H2Session::Role::server}, connection.worker.reactor().now_ms()),
+        session_(options, connection.worker.reactor().now_ms()),
+        tunnel_(options.tunnel),
         streams_(connection.worker.reactor()) {
     streams_.on_end = &connection.signal;
   }
+  // Octets that came before run().
+  void take_first(std::string_view octets);
   net::Task<void> run();
 
   http::H2Session& session() noexcept { return session_; }
@@ -101,6 +104,7 @@ class H2Client {
   TimeMs progress_ms_ = 0;  // when the client last took something, or nothing was left for it to take
   TimeMs blocked_ms_ = 0;   // when the socket last took less than there was
   bool said_goodbye_ = false;
+  bool tunnel_;
   net::Nursery streams_;  // last: its tasks use what stands above
 };
 
@@ -268,6 +272,7 @@ void H2Client::take_event(http::H2Event& event) {
 
 H2Client::Read H2Client::read_some() {
   net::Stream& stream = connection_.stream;
+  if (failure_ != ErrorCode::none) return Read::broken;
   size_t taken = 0;
   while (taken < limits::turn_bytes) {
     // A peer that does not read what we answer is not read from either.
@@ -286,6 +291,14 @@ H2Client::Read H2Client::read_some() {
     if (got.size < limits::scratch_shrunk_bytes && !stream.readable()) return Read::drained;
   }
   return Read::more;
+}
+
+// A failure counts with the next read.
+void H2Client::take_first(std::string_view octets) {
+  if (octets.empty()) return;
+  const Result<void> fed = session_.feed(octets, connection_.worker.reactor().now_ms());
+  take_events();
+  if (!fed) failure_ = fed.error();
 }
 
 void H2Client::flush() {
@@ -372,6 +385,7 @@ net::Task<void> H2Client::run() {
     const net::Wake wake = co_await connection_.signal.wait();
     if (wake != net::Wake::deadline) continue;
     watched = false;
+    if (!is_busy && tunnel_) continue;
     if (!is_busy) {
       said_goodbye_ = true;
       session_.go_away();
@@ -384,7 +398,16 @@ net::Task<void> H2Client::run() {
 }  // namespace
 
 net::Task<void> serve_h2(ClientConnection& connection) {
-  H2Client client(connection);
+  H2Client client(connection, {.role = http::H2Session::Role::server});
+  co_await client.run();
+}
+
+net::Task<void> serve_tunnel(ClientConnection& connection, std::string_view first_octets) {
+  H2Client client(connection, {.role = http::H2Session::Role::server,
+                               .max_concurrent_streams = limits::tunnel_streams_count,
+                               .tunnel = true,
+                               .trusted_peer = true});
+  client.take_first(first_octets);
   co_await client.run();
 }
 

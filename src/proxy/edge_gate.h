@@ -1,0 +1,62 @@
+// The seam between an edge's data plane and src/tunnel: agents that knock at the edge's door, and visitors' requests
+// for names of shares. One object per worker, used on its thread only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/errors.h"
+#include "base/ip.h"
+#include "net/stream.h"
+#include "net/task.h"
+#include "proxy/sides.h"
+#include "proxy/upstream_pool.h"
+
+namespace lintel::proxy {
+
+class Worker;
+
+struct AgentRequest {
+  std::string_view authorization, hello;  // field values, "" = absent
+  IpAddress from;                         // the client identity
+};
+
+struct AgentAnswer {
+  ErrorCode error = ErrorCode::none;  // refused: an ordinary answer with its status and `body`
+  std::string body;                   // JSON
+  uint32_t retry_after_s = 0;
+  std::string welcome;  // of the 101
+  uint64_t ticket = 0;  // for attach()
+};
+
+// A place among a share's requests that an exchange has until its end.
+class ShareUse {
+ public:
+  virtual ~ShareUse() = default;
+  virtual void count(uint64_t bytes_in, uint64_t bytes_out) noexcept = 0;
+};
+
+// What became of the wish for a connection to a share's agent.
+struct ShareConnection {
+  UpstreamHandle upstream;
+  std::unique_ptr<ShareUse> use;  // the first time only
+};
+
+class EdgeGate {
+ public:
+  virtual ~EdgeGate() = default;
+  // May the agent come in? The connection is then upgraded and handed to attach().
+  virtual AgentAnswer admit(const AgentRequest& request) = 0;
+  // Takes the connection of an admitted agent, whose 101 has been sent. The stream belongs to this worker's reactor.
+  virtual void attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) = 0;
+  // The connection was lost before attach().
+  virtual void forget(uint64_t ticket) noexcept = 0;
+  // A stream to the agent of the share `host`; waits for one that is away. `upgrade`: an extended CONNECT is needed.
+  // Errors: share_unknown, share_away, share_busy, client_gone.
+  virtual net::Task<Result<ShareConnection>> connect(std::string_view host, net::Signal& owner, ClientSide& client,
+                                                     bool upgrade) = 0;
+};
+
+}  // namespace lintel::proxy

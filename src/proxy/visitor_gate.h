@@ -1,0 +1,44 @@
+// The seam through which a share asks visitors who they are before the app sees anything (src/share). On the worker's
+// thread; one worker.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/ip.h"
+#include "http/message.h"
+#include "net/task.h"
+
+namespace lintel::proxy {
+
+struct VisitorRequest {
+  std::string_view method, target;   // as it came
+  std::string_view path;             // normalised, without query
+  std::string_view authority, host;  // of the identity: with its port; without
+  IpAddress client;
+  bool https = true;
+  const http::FieldList* fields = nullptr;
+  std::string_view body;  // of requests to paths that the gate owns, at most limits::share_form_bytes
+};
+
+struct VisitorAnswer {
+  bool pass = false;                                        // the app gets the request; otherwise:
+  ErrorCode error = ErrorCode::none;                        // Lintel's page for it, or
+  uint16_t status = 200;                                    // an answer of the gate's own
+  std::vector<std::pair<std::string, std::string>> fields;  // lower-case names; also added to the app's answer on pass
+  std::string body;
+  std::string cookies_withheld;  // name of the cookie that the app does not get; "" = none
+};
+
+class VisitorGate {
+ public:
+  virtual ~VisitorGate() = default;
+  // Is the path one of the gate's own, whose requests never reach the app, and whose body it wants?
+  virtual bool owns(std::string_view path) const = 0;
+  virtual net::Task<VisitorAnswer> check(const VisitorRequest& request) = 0;
+};
+
+}  // namespace lintel::proxy
