@@ -57,7 +57,7 @@ struct ConnectionContext {
   std::string_view protocol;                       // "HTTP/1.1" or "HTTP/2", for the log
   // The rule for what the peer says of its clients, instead of the configuration's; null: those decide. For tunnels.
   const forwarded::Rule* spokesman = nullptr;
-  mutable ConnectionPlaces places;                 // that it counts among its client's connections
+  mutable ConnectionPlaces places;  // that it counts among its client's connections
 };
 
 class Exchange {
