@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/base64url.h"
+
 namespace lintel::acme {
 
 struct KeyDeleter {
@@ -20,9 +22,6 @@ std::string key_to_pem(EVP_PKEY* key);  // PKCS #8
 // Null when it is no PEM of a P-256 key.
 Key key_from_pem(std::string_view pem);
 
-std::string base64url(std::string_view octets);  // without padding
-// nullopt for padding, white space or any other foreign octet.
-std::optional<std::string> from_base64url(std::string_view text);
 std::string sha256(std::string_view octets);
 
 // The public key as a JWK with its members in the order of RFC 7638, without white space.

@@ -79,7 +79,7 @@ Outcome<Notice> parse_notice(std::string_view json);
 
 // Letters, digits and hyphens, lower case, 1 to 63, no hyphen at either end, not beginning with "xn--": one host label.
 bool is_share_name(std::string_view name) noexcept;
-// "quiet-otter-42": readable, and not to be guessed by trying (about 40 bits).
+// "quiet-otter-k7w2m": readable, and not to be guessed by trying (39 bits).
 std::string random_share_name();
 
 }  // namespace lintel::tunnel
