@@ -125,6 +125,7 @@ std::string encode(const Hello& hello) {
                      {"agent", hello.agent},
                      {"name", hello.name},
                      {"session", hello.session},
+                     {"generation", hello.generation},
                      {"secret", hello.secret},
                      {"pool", hello.pool},
                      {"software", hello.software}});
@@ -167,6 +168,7 @@ Outcome<Hello> decode_hello(std::string_view text) {
   const bool named = read(*json, "name", hello.name, limits::share_name_bytes);
   if (!named || (!hello.name.empty() && !is_share_name(hello.name))) return wrong(what, "name");
   if (!read(*json, "session", hello.session, secret_bytes) || !is_secret(hello.session)) return wrong(what, "session");
+  if (!read(*json, "generation", hello.generation, UINT32_MAX)) return wrong(what, "generation");
   if (!read(*json, "secret", hello.secret, secret_bytes) || !is_secret(hello.secret)) return wrong(what, "secret");
   if (!read(*json, "pool", hello.pool)) return wrong(what, "pool");
   if (!read(*json, "software", hello.software, software_bytes) || !is_visible(hello.software))

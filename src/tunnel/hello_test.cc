@@ -28,6 +28,7 @@ TEST(Hello, ComesBackAsItWasSent) {
   sent.agent = good_agent;
   sent.name = "my-app";
   sent.session = "c2Vzc2lvbg";
+  sent.generation = 7;
   sent.secret = "c2VjcmV0";
   sent.pool = true;
   sent.software = "lintel/0.1.0";
@@ -38,6 +39,7 @@ TEST(Hello, ComesBackAsItWasSent) {
   EXPECT_EQ(got->agent, sent.agent);
   EXPECT_EQ(got->name, sent.name);
   EXPECT_EQ(got->session, sent.session);
+  EXPECT_EQ(got->generation, 7U);
   EXPECT_EQ(got->secret, sent.secret);
   EXPECT_TRUE(got->pool);
   EXPECT_EQ(got->software, sent.software);
@@ -58,13 +60,26 @@ TEST(Hello, RefusesAnotherVersionByName) {
 }
 
 TEST(Hello, RefusesWhatIsNoHello) {
-  for (const std::string& bad :
-       {std::string(), std::string("!!!"), base64url("[]"), base64url("{"), base64url("1"), base64url("{}"),
-        std::string(limits::tunnel_hello_bytes + 4, 'A'), hello_with(R"("name":"Up")"), hello_with(R"("name":"a.b")"),
-        hello_with(R"("name":"-a")"), hello_with(R"("name":7)"), hello_with(R"("kind":"udp")"),
-        hello_with(R"("kind":1)"), hello_with(R"("pool":"yes")"), hello_with(R"("secret":"not base64!")"),
-        hello_with(R"("session":")" + std::string(200, 'A') + "\""), hello_with(R"("software":"a\u001bb")"),
-        hello_with(R"("agent":"zz")"), base64url(R"({"version":1})")}) {
+  for (const std::string& bad : {std::string(),
+                                 std::string("!!!"),
+                                 base64url("[]"),
+                                 base64url("{"),
+                                 base64url("1"),
+                                 base64url("{}"),
+                                 std::string(limits::tunnel_hello_bytes + 4, 'A'),
+                                 hello_with(R"("name":"Up")"),
+                                 hello_with(R"("name":"a.b")"),
+                                 hello_with(R"("name":"-a")"),
+                                 hello_with(R"("name":7)"),
+                                 hello_with(R"("kind":"udp")"),
+                                 hello_with(R"("kind":1)"),
+                                 hello_with(R"("pool":"yes")"),
+                                 hello_with(R"("generation":-1)"),
+                                 hello_with(R"("secret":"not base64!")"),
+                                 hello_with(R"("session":")" + std::string(200, 'A') + "\""),
+                                 hello_with(R"("software":"a\u001bb")"),
+                                 hello_with(R"("agent":"zz")"),
+                                 base64url(R"({"version":1})")}) {
     const auto got = decode_hello(bad);
     ASSERT_FALSE(got) << bad;
     EXPECT_EQ(got.error().code, ErrorCode::agent_protocol);
