@@ -341,6 +341,8 @@ void H2Session::Impl::ping_acknowledged(const nghttp2_frame& frame) {
   const auto& payload = frame.ping.opaque_data;
   if (std::ranges::equal(payload, h2_sample_ping)) {
     sampling = false;
+  } else if (std::ranges::equal(payload, h2_alive_ping)) {
+    emit(H2Event::Kind::pong, 0);
   } else if (shutdown_noticed && !going_away && std::ranges::equal(payload, h2_shutdown_ping)) {
     going_away = true;
     nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session),

@@ -22,6 +22,8 @@ namespace lintel::http {
 
 // Payloads of our own PINGs. Of a graceful end: when it comes back, the peer has seen the first GOAWAY.
 inline constexpr std::array<uint8_t, 8> h2_shutdown_ping = {'l', 'a', 's', 't', 'c', 'a', 'l', 'l'};
+// Is the peer there?
+inline constexpr std::array<uint8_t, 8> h2_alive_ping = {'s', 't', 'i', 'l', 'l', 'h', 'e', 'r'};
 // Of a measurement of the bandwidth-delay product.
 inline constexpr std::array<uint8_t, 8> h2_sample_ping = {'b', 'a', 'n', 'd', 'w', 'i', 'd', 't'};
 

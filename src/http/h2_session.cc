@@ -348,7 +348,7 @@ void H2Session::go_away(H2Error error, bool patiently) {
 
 void H2Session::ping() {
   ++impl_->own_pings;
-  nghttp2_submit_ping(impl_->session, NGHTTP2_FLAG_NONE, nullptr);
+  nghttp2_submit_ping(impl_->session, NGHTTP2_FLAG_NONE, h2_alive_ping.data());
 }
 
 bool H2Session::goodbye_under_way() const noexcept { return impl_->shutdown_noticed && !impl_->going_away; }

@@ -52,6 +52,7 @@ struct H2Event {
     settings,       // the peer's first SETTINGS have arrived (client side: extended CONNECT is now known)
     refused_head,   // server: a head broke a rule in a way that deserves an answer; `error` says which. The caller
                     // answers it with submit_response and an error page; nothing of it goes upstream
+    pong,           // the answer to ping()
   } kind = Kind::data;
   StreamId stream = 0;
   std::string_view data;
@@ -137,7 +138,7 @@ class H2Session {
   // The peer has been told that the end comes, and its PING answer, before which requests may still arrive, has not
   // come.
   bool goodbye_under_way() const noexcept;
-  void ping();
+  void ping();  // answered by `pong`
   size_t open_streams() const noexcept;
   // The oldest time at which a stream with unsent octets last made progress, for the zero-window stall deadline;
   // 0 when none waits.

@@ -81,8 +81,8 @@ inline std::string opening() { return preface + frame(settings, 0, 0); }
 
 // An event in words: what a caller can see of it.
 inline std::string describe(const H2Event& event) {
-  constexpr std::string_view kinds[] = {"request", "response", "informational", "data",     "end",
-                                        "reset",   "writable", "goaway",        "settings", "refused_head"};
+  constexpr std::string_view kinds[] = {"request",  "response", "informational", "data",         "end", "reset",
+                                        "writable", "goaway",   "settings",      "refused_head", "pong"};
   std::string text(kinds[static_cast<size_t>(event.kind)]);
   text += " " + std::to_string(event.stream);
   if (event.head != nullptr) {

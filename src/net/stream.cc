@@ -44,6 +44,19 @@ void Stream::open(Reactor& reactor, int fd, Signal* owner, bool connecting) {
   watch_.owner = owner;
 }
 
+void Stream::adopt(Reactor& reactor, Stream& other, Signal* owner) {
+  open(reactor, other.watch_.release(), owner);
+  watch_.readable = true;
+  watch_.peer_closed = other.watch_.peer_closed;
+  output_ = std::move(other.output_);
+  cipher_ = std::move(other.cipher_);
+  engine_ = std::move(other.engine_);
+  failed_ = other.failed_;
+  write_failed_ = other.write_failed_;
+  held_plain_ = other.held_plain_;
+  ended_ = other.ended_;
+}
+
 int Stream::connect_error() noexcept {
   if (!watch_.writable && !watch_.peer_closed) return EINPROGRESS;
   int error = 0;

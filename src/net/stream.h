@@ -40,6 +40,9 @@ class Stream {
 
   // Takes ownership of `fd` (non-blocking).
   void open(Reactor& reactor, int fd, Signal* owner, bool connecting = false);
+  // Takes the connection of `other` over, also from another reactor whose thread has let go of it. Nothing may be
+  // blocked() there.
+  void adopt(Reactor& reactor, Stream& other, Signal* owner);
   void set_owner(Signal* owner) noexcept { watch_.owner = owner; }
   // The next try_read() asks the kernel, although no event has told of anything yet.
   void assume_readable() noexcept { watch_.readable = true; }

@@ -38,10 +38,17 @@ class ShareUse {
   virtual void count(uint64_t bytes_in, uint64_t bytes_out) noexcept = 0;
 };
 
-// What became of the wish for a connection to a share's agent.
+struct ShareWish {
+  std::string_view host;    // lower case, no port
+  bool upgrade = false;     // an extended CONNECT is needed
+  bool local_only = false;  // another worker asks: no further one is asked
+  bool first = false;       // of the exchange: `use` is wanted
+};
+
 struct ShareConnection {
   UpstreamHandle upstream;
-  std::unique_ptr<ShareUse> use;  // the first time only
+  std::unique_ptr<ShareUse> use;
+  std::string_view share, token;  // names; as long as `use`
 };
 
 class EdgeGate {
@@ -53,10 +60,13 @@ class EdgeGate {
   virtual void attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) = 0;
   // The connection was lost before attach().
   virtual void forget(uint64_t ticket) noexcept = 0;
-  // A stream to the agent of the share `host`; waits for one that is away. `upgrade`: an extended CONNECT is needed.
-  // Errors: share_unknown, share_away, share_busy, client_gone.
-  virtual net::Task<Result<ShareConnection>> connect(std::string_view host, net::Signal& owner, ClientSide& client,
-                                                     bool upgrade) = 0;
+  // A stream to the agent of a share; waits for one that is away. Errors: share_unknown, share_away, share_busy,
+  // sni_mismatch (the share is sealed), client_gone; upstream_closed when local_only.
+  virtual net::Task<Result<ShareConnection>> connect(ShareWish wish, net::Signal& owner, ClientSide& client) = 0;
+  // Agents shall connect anew elsewhere; what runs goes on.
+  virtual void say_goodbye() = 0;
+  // Every few seconds.
+  virtual void sweep() = 0;
 };
 
 }  // namespace lintel::proxy

@@ -41,7 +41,8 @@ net::Task<void> Exchange::run() {
     refuse(decided.error());
     co_return;
   }
-  if (response_done_) {  // a redirect was the answer
+  if (!response_done_ && site_->edge == config::EdgeRole::door) answer_at_door();
+  if (response_done_) {  // a redirect was the answer, or the site is no app
     log();
     co_return;
   }
@@ -62,11 +63,15 @@ net::Task<void> Exchange::run() {
   }
   for (size_t attempt = 1;; ++attempt) {
     outcome_ = ErrorCode::none;
-    if (group_ != nullptr && state_ == nullptr && !take_endpoint()) outcome_ = ErrorCode::upstream_unhealthy;
-    if (group_ == nullptr && endpoint_ == nullptr) {
+    const bool share = is_share();
+    if (share) {
+      outcome_ = co_await connect_share();
+    } else if (group_ != nullptr) {
+      if (state_ == nullptr && !take_endpoint()) outcome_ = ErrorCode::upstream_unhealthy;
+    } else if (endpoint_ == nullptr) {
       outcome_ = co_await wait_for_app();
     }
-    if (outcome_ == ErrorCode::none) {
+    if (outcome_ == ErrorCode::none && !share) {
       pool_ = &worker_.upstreams().of(*endpoint_);
       if (attempt == 1) build_upstream_request();
       if (!wants_new_connection_) upstream_ = pool_->take(signal_, !upgrade_.empty());
@@ -139,6 +144,7 @@ net::Task<ErrorCode> Exchange::connect() {
 }
 
 void Exchange::begin_relay() {
+  sent_ = true;
   upstream_reused_ = upstream_->reused();
   if (worker_.log_enabled()) upstream_address_ = arena_.copy(upstream_->address());
   upstream_->send_request(upstream_request_);
@@ -385,7 +391,9 @@ void Exchange::finish() {
     upstream_.release()->finish(request_done_);
   } else {
     upstream_.reset();
-    if (response_started_ || outcome_ == ErrorCode::client_gone || outcome_ == ErrorCode::send_timeout) {
+    // Another worker has looked for the agent here, in vain: it looks again.
+    const bool refused = connection_.bridge && outcome_ == ErrorCode::upstream_closed && !sent_;
+    if (response_started_ || refused || outcome_ == ErrorCode::client_gone || outcome_ == ErrorCode::send_timeout) {
       error_ = error_abort_ = outcome_;
       if (status_ == 0) status_ = facts(outcome_).status;
       client_.abort(outcome_);

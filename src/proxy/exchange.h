@@ -18,6 +18,7 @@
 #include "observe/access_log.h"
 #include "proxy/balancer.h"
 #include "proxy/client_counts.h"
+#include "proxy/edge_gate.h"
 #include "proxy/gate.h"
 #include "proxy/rewrite.h"
 #include "proxy/sides.h"
@@ -55,6 +56,7 @@ struct ConnectionContext {
   std::unique_ptr<const SpokeForClient> proxy;     // null: the listener asks for no PROXY header
   std::unique_ptr<const GuardedConnection> guard;  // null: no policy beyond the usual
   std::string_view protocol;                       // "HTTP/1.1" or "HTTP/2", for the log
+  bool bridge = false;  // the peer is another worker of this process, which has decided everything
   // The rule for what the peer says of its clients, instead of the configuration's; null: those decide. For tunnels.
   const forwarded::Rule* spokesman = nullptr;
   mutable ConnectionPlaces places;  // that it counts among its client's connections
@@ -74,6 +76,8 @@ class Exchange {
   // The answer was sent in full, and the request was read in full.
   bool completed() const noexcept { return response_done_ && request_done_ && error_abort_ == ErrorCode::none; }
   bool response_complete() const noexcept { return response_done_; }
+  // Not 0: the client is an agent that was let in, and its connection goes to EdgeGate::attach() now.
+  uint64_t agent_ticket() const noexcept { return agent_ticket_; }
 
  private:
   enum class Step : uint8_t { waiting, finished };
@@ -138,6 +142,13 @@ class Exchange {
   void leave_endpoint() noexcept;
   void judge_endpoint();
   bool may_retry(size_t attempt);
+  // --- an edge's agents and shares (exchange_tunnel.cc)
+  void answer_at_door();
+  void answer_agent(const AgentAnswer& answer);
+  bool is_share() const noexcept { return site_->edge == config::EdgeRole::shares; }
+  net::Task<ErrorCode> connect_share();
+  const config::Endpoint& app_endpoint() const noexcept;
+  bool may_retry_share(size_t attempt);
   bool may_ask_gate_again(size_t attempt);
   // --- answers (exchange_answer.cc)
   void build_answer_fields(http::FieldList& fields);
@@ -179,6 +190,9 @@ class Exchange {
   UpstreamRequest upstream_request_;
   EndpointPool* pool_ = nullptr;
   UpstreamHandle upstream_;
+  std::unique_ptr<ShareUse> share_use_;
+  std::string_view share_, token_;  // names, of a share
+  uint64_t agent_ticket_ = 0;
 
   uint64_t started_us_ = 0;
   int64_t connect_us_ = -1, first_byte_us_ = -1;
@@ -212,6 +226,7 @@ class Exchange {
   bool upstream_reused_ = false;
   bool continue_sent_ = false;
   bool yield_ = false;
+  bool sent_ = false;           // a request, by some attempt
   bool body_observed_ = false;  // the observer wants to see the beginning of the answer's body
   std::string observed_body_;   // of it, what has come
 };

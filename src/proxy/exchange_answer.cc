@@ -55,7 +55,7 @@ bool edits_touch(const config::HeaderEdits& edits, std::string_view name) {
 
 void Exchange::build_answer_fields(FieldList& fields) {
   const http::ResponseHead& head = upstream_->head();
-  const config::Endpoint& endpoint = pool_->endpoint();  // the gate's own may be another one by now
+  const config::Endpoint& endpoint = app_endpoint();
   const RewriteContext context{.https = identity_.https,
                                .host = identity_.host,
                                .authority = identity_.authority,
@@ -276,7 +276,7 @@ void Exchange::count(uint64_t duration_us) {
 }
 
 void Exchange::log() {
-  if (!worker_.measures()) return;
+  if (!worker_.measures() || connection_.bridge) return;  // the other worker has the whole story
   const uint64_t duration_us = worker_.clock().monotonic_us() - started_us_;
   count(duration_us);
   if (!worker_.log_enabled()) return;

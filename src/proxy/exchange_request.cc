@@ -142,6 +142,10 @@ void Exchange::add_client_fields() {
     if (!edits.folded.empty() && is_edited(edits, field.name)) continue;
     upstream_request_.fields.push(arena_, field);
   }
+  if (connection_.bridge) {  // it was added before
+    if (!loop.empty()) upstream_request_.fields.push(arena_, {"CDN-Loop", loop, FieldId::cdn_loop});
+    return;
+  }
   std::string_view own = worker_.instance_id();
   if (!loop.empty()) {
     fmt::memory_buffer joined;

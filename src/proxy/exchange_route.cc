@@ -118,7 +118,7 @@ Result<void> Exchange::route() {
   }
   if (site_->maintenance) return fail(ErrorCode::maintenance);
   if (const http::Field* loop = head_.fields.find(http::FieldId::cdn_loop);
-      loop != nullptr && worker_.meets_itself(head_.fields)) {
+      loop != nullptr && !connection_.bridge && worker_.meets_itself(head_.fields)) {
     return fail(ErrorCode::loop_detected);
   }
   nominated_ = nominated_fields(head_.fields, arena_);

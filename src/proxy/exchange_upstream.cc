@@ -77,6 +77,7 @@ void Exchange::judge_endpoint() {
 // §9.2.2) and had no octet of an answer is sent again, and only so much of it.
 bool Exchange::may_retry(size_t attempt) {
   if (outcome_ == ErrorCode::none) return false;
+  if (is_share()) return may_retry_share(attempt);
   if (group_ == nullptr) {
     const bool may_ask = facts(outcome_).retryable && bytes_in_ == 0 && worker_.gate() != nullptr;
     return may_ask && may_ask_gate_again(attempt);

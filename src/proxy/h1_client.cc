@@ -49,6 +49,7 @@ class H1Client final : public ClientSide {
   enum class HeadState : uint8_t { wait, complete, invalid, closed };
   HeadState try_head();
   HeadState parse();
+  net::Task<void> hand_over(uint64_t ticket);
   void next_request();
   void keep_behind_body();
   // Without a length or chunks the client would wait for an end of the connection (RFC 9112 §6.3).
@@ -185,6 +186,11 @@ net::Task<void> H1Client::run() {
     } else {
       co_await exchange->run();
     }
+    if (const uint64_t ticket = exchange->agent_ticket(); ticket != 0) {
+      exchange.reset();
+      co_await hand_over(ticket);
+      co_return;
+    }
     const bool again = exchange->completed() && keep_alive_ && !aborted_ && state == HeadState::complete;
     exchange.reset();
     if (aborted_) co_return;
@@ -199,6 +205,24 @@ net::Task<void> H1Client::run() {
     }
   }
   co_await connection_.linger();
+}
+
+// The client is an agent, and from its 101 on the connection is a tunnel.
+net::Task<void> H1Client::hand_over(uint64_t ticket) {
+  EdgeGate& edge = *connection_.worker.edge();
+  struct Forgetting {
+    EdgeGate& edge;
+    uint64_t ticket;
+    ~Forgetting() {
+      if (ticket != 0) edge.forget(ticket);
+    }
+  } forgetting{edge, ticket};
+  const bool drained = co_await connection_.drain();
+  if (!drained || !input_.empty()) co_return;  // it speaks before its turn
+  auto stream = std::make_unique<net::Stream>();
+  stream->adopt(connection_.worker.reactor(), stream_, nullptr);
+  forgetting.ticket = 0;
+  edge.attach(ticket, std::move(stream), connection_.context.peer_text);
 }
 
 // --- the request's body

@@ -173,7 +173,10 @@ size_t H2Stream::room() const { return owner_.session().room(id_); }
 void H2Stream::abort(ErrorCode why) {
   if (gone_) return;
   gone_ = true;
-  owner_.session().reset(id_, why == ErrorCode::client_gone ? http::H2Error::cancel : http::H2Error::internal_error);
+  const http::H2Error said = why == ErrorCode::client_gone       ? http::H2Error::cancel
+                             : why == ErrorCode::upstream_closed ? http::H2Error::refused_stream
+                                                                 : http::H2Error::internal_error;
+  owner_.session().reset(id_, said);
   owner_.mark_dirty();
 }
 

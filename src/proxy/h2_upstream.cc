@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/limits.h"
-#include "proxy/upstream_pool.h"
 
 namespace lintel::proxy {
 
@@ -22,20 +21,22 @@ bool names_the_fault(ErrorCode error) {
 
 // --- the connection
 
-H2Upstream::H2Upstream(net::Reactor& reactor, EndpointPool& pool, std::unique_ptr<net::Stream> stream,
-                       std::string address)
+H2Upstream::H2Upstream(net::Reactor& reactor, H2UpstreamOwner& owner, std::unique_ptr<net::Stream> stream,
+                       std::string address, Peer peer)
     : reactor_(reactor),
-      pool_(pool),
+      owner_(owner),
+      peer_(peer),
       stream_(std::move(stream)),
       address_(std::move(address)),
       signal_(reactor),
-      session_({.role = http::H2Session::Role::client}, reactor.now_ms()),
+      session_({.role = http::H2Session::Role::client, .tunnel = peer == Peer::tunnel}, reactor.now_ms()),
+      heard_ms_(reactor.now_ms()),
       flow_(reactor) {
   stream_->set_owner(&signal_);
-  pool_.opened();
+  owner_.opened();
 }
 
-H2Upstream::~H2Upstream() { pool_.closed(); }
+H2Upstream::~H2Upstream() { owner_.closed(); }
 
 void H2Upstream::start() { flow_.spawn(run()); }
 
@@ -48,7 +49,12 @@ net::Task<void> H2Upstream::run() {
   for (;;) {
     const bool open = read_some();
     mark_dirty();
-    if (!open || session_.finished() || stream_->write_failed()) break;
+    if (!open || end_wanted_ || session_.finished() || stream_->write_failed()) break;
+    if (peer_ == Peer::tunnel) {
+      if (!look_after_silence()) break;
+      co_await signal_.wait();
+      continue;
+    }
     const bool idle = streams_.empty();
     signal_.set_deadline(idle ? reactor_.now_ms() + limits::pooled_upstream_idle_ms : 0);
     const net::Wake wake = co_await signal_.wait();
@@ -56,6 +62,34 @@ net::Task<void> H2Upstream::run() {
   }
   end_all(ErrorCode::upstream_incomplete);
   stream_->close();
+}
+
+// A PING when nothing has come for a while, or when it is time to measure; false when the peer answers none.
+bool H2Upstream::look_after_silence() {
+  const TimeMs now = reactor_.now_ms();
+  const TimeMs silent_ms = now - heard_ms_;
+  if (silent_ms >= limits::tunnel_silence_ms) return false;
+  const TimeMs next_ping_ms = last_ping_ms_ + limits::tunnel_ping_ms;
+  if (settings_seen_ && pinged_us_ == 0 && now >= next_ping_ms) {
+    last_ping_ms_ = now;
+    pinged_us_ = reactor_.clock().monotonic_us();
+    session_.ping();
+    mark_dirty();
+  }
+  // Answered PINGs come too seldom for the limit to be met by accident.
+  const TimeMs ping_due = pinged_us_ == 0 ? std::max(next_ping_ms, now + 1) : heard_ms_ + limits::tunnel_silence_ms;
+  signal_.set_deadline(std::min(ping_due, heard_ms_ + limits::tunnel_silence_ms));
+  return true;
+}
+
+void H2Upstream::say_goodbye() {
+  session_.go_away();
+  mark_dirty();
+}
+
+void H2Upstream::end() {
+  end_wanted_ = true;
+  signal_.notify();
 }
 
 bool H2Upstream::read_some() {
@@ -86,14 +120,23 @@ void H2Upstream::take_event(http::H2Event& event) {
   using Kind = http::H2Event::Kind;
   if (event.kind == Kind::settings) {
     settings_seen_ = true;
-    pool_.notify_waiting();
+    owner_.changed();
     for (H2UpstreamStream* stream : streams_) stream->signal_.notify();
     return;
   }
+  if (event.kind == Kind::pong) {
+    if (pinged_us_ == 0) return;
+    rtt_us_ = static_cast<uint32_t>(std::max<uint64_t>(1, reactor_.clock().monotonic_us() - pinged_us_));
+    pinged_us_ = 0;
+    owner_.changed();
+    return;
+  }
   if (event.kind == Kind::goaway) {
+    goodbye_ = true;
     for (H2UpstreamStream* stream : streams_) {
       if (stream->id_ <= event.last_stream_id) continue;
       stream->error_ = ErrorCode::upstream_closed;  // not processed: may be tried elsewhere
+      stream->refused_ = true;
       stream->signal_.notify();
     }
     return;
@@ -125,6 +168,7 @@ void H2Upstream::take_event(http::H2Event& event) {
     case Kind::reset:
       // NO_ERROR after a whole answer only says that the rest of the request is not wanted.
       if (!stream->ended_ && stream->error_ == ErrorCode::none) {
+        stream->refused_ = event.h2_error == http::H2Error::refused_stream;
         stream->error_ = names_the_fault(event.error)                      ? event.error
                          : event.h2_error == http::H2Error::refused_stream ? ErrorCode::upstream_closed
                          : event.h2_error == http::H2Error::protocol_error ? ErrorCode::upstream_malformed
@@ -151,7 +195,7 @@ void H2Upstream::flush() {
 
 void H2Upstream::end_all(ErrorCode why) {
   ended_ = true;
-  pool_.notify_waiting();
+  owner_.changed();
   for (H2UpstreamStream* stream : streams_) {
     if (stream->ended_ || stream->error_ != ErrorCode::none) continue;
     stream->error_ = stream->any_response_octet_ ? why : ErrorCode::upstream_closed;

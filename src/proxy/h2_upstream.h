@@ -13,12 +13,27 @@
 
 namespace lintel::proxy {
 
-class EndpointPool;
 class H2UpstreamStream;
+
+// Whose connection it is: hears of what changes. The connection may not be destroyed inside these calls.
+class H2UpstreamOwner {
+ public:
+  virtual void opened() noexcept = 0;
+  virtual void closed() noexcept = 0;
+  // Its SETTINGS have come, or it has ended: who waits for a stream looks again.
+  virtual void changed() noexcept = 0;
+
+ protected:
+  ~H2UpstreamOwner() = default;
+};
 
 class H2Upstream {
  public:
-  H2Upstream(net::Reactor& reactor, EndpointPool& pool, std::unique_ptr<net::Stream> stream, std::string address);
+  // tunnel: the peer is an agent, or another worker of this process. PINGs keep it and tell whether it is there; its
+  // windows may grow further; being idle does not end it.
+  enum class Peer : uint8_t { app, tunnel };
+  H2Upstream(net::Reactor& reactor, H2UpstreamOwner& owner, std::unique_ptr<net::Stream> stream, std::string address,
+             Peer peer = Peer::app);
   ~H2Upstream();
   void start();
   // Until the app's SETTINGS have come only the first stream is safe: they may allow no second one.
@@ -32,6 +47,16 @@ class H2Upstream {
   // No more streams: its address is no longer the app's.
   void retire() noexcept { retired_ = true; }
   std::string_view address() const noexcept { return address_; }
+  // Streams that exchanges hold now.
+  size_t stream_count() const noexcept { return streams_.size(); }
+  // The peer has said that it takes no more streams.
+  bool goodbye() const noexcept { return goodbye_; }
+  // Of the last PING; 0 = none was answered yet. tunnel only.
+  uint32_t rtt_us() const noexcept { return rtt_us_; }
+  // Tells the peer that no more streams come (GOAWAY); what runs goes on.
+  void say_goodbye();
+  // Ends the connection now: streams fail.
+  void end();
   bool allows_extended_connect() const { return session_.peer_allows_extended_connect(); }
   // A stream, with its place among those that the peer allows, for an exchange whose flow `owner` wakes, also when the
   // peer's SETTINGS have come and when the connection has ended. Owned by the exchange (finish()).
@@ -53,9 +78,11 @@ class H2Upstream {
   void end_all(ErrorCode why);
   // A stream of `opened_ms` was given up.
   void note_unanswered(TimeMs opened_ms);
+  bool look_after_silence();
 
   net::Reactor& reactor_;
-  EndpointPool& pool_;
+  H2UpstreamOwner& owner_;
+  const Peer peer_;
   std::unique_ptr<net::Stream> stream_;
   std::string address_;
   net::Signal signal_;
@@ -70,6 +97,11 @@ class H2Upstream {
   bool used_ = false;
   bool settings_seen_ = false;
   bool ended_ = false;
+  bool goodbye_ = false;
+  bool end_wanted_ = false;
+  TimeMs last_ping_ms_ = 0;
+  uint64_t pinged_us_ = 0;  // 0 = no PING is under way
+  uint32_t rtt_us_ = 0;
   net::Nursery flow_;  // last: its task uses what stands above
 };
 
@@ -91,7 +123,7 @@ class H2UpstreamStream final : public UpstreamSide {
   void finish(bool clean) override;
   bool reused() const override { return reused_; }
   bool any_response_octet() const override { return any_response_octet_; }
-  bool request_sent() const override { return id_ != 0; }
+  bool request_sent() const override { return id_ != 0 && !refused_; }
   std::string_view address() const override { return owner_.address_; }
 
  private:
@@ -112,6 +144,7 @@ class H2UpstreamStream final : public UpstreamSide {
   bool reused_;
   bool promised_ = true;
   bool connect_ = false;
+  bool refused_ = false;  // the peer has said that it did nothing with the request (RFC 9113 §8.7)
   bool request_complete_ = false;
   bool head_seen_ = false;
   bool ended_ = false;  // the peer's END_STREAM

@@ -55,10 +55,17 @@ std::vector<std::string> needs_restart(const config::Config& now, const config::
   compare(now.metrics == next.metrics, "metrics");
   compare(now.access_log == next.access_log, "access_log");
   compare(now.log_query == next.log_query, "log_query");
+  if (now.edge.on() != next.edge.on()) {
+    notes.push_back("[edge] has come or gone: it counts after a restart or an upgrade");
+  }
   return notes;
 }
 
 }  // namespace
+
+unsigned worker_count(const config::Config& config) noexcept {
+  return config.workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config.workers;
+}
 
 Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Config> config, ServerOptions options) {
   std::unique_ptr<Server> server(new Server);
@@ -68,6 +75,7 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   if (chosen.clock != nullptr) shared.clock = chosen.clock;
   shared.gate = chosen.gate;
   shared.observer = chosen.observer;
+  shared.edge_gate = chosen.edge_gate;
   shared.dev_advice = chosen.dev_advice;
   shared.force_http = chosen.force_http;
   shared.acme_answer = chosen.acme_answer;
@@ -83,7 +91,7 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   server->tickets_ = std::make_unique<tls::TicketKeys>();
   server->tickets_rotated_ms_ = shared.clock->monotonic_us() / 1000;
   shared.tickets = server->tickets_.get();
-  server->count_ = config->workers == 0 ? std::max(1U, std::thread::hardware_concurrency()) : config->workers;
+  server->count_ = worker_count(*config);
   for (const config::Listener& listener : config->listeners) {
     auto bound = server->bind(listener);
     if (!bound) return std::unexpected(bound.error());

@@ -17,6 +17,9 @@
 
 namespace lintel::proxy {
 
+// How many workers a server with this configuration has.
+unsigned worker_count(const config::Config& config) noexcept;
+
 // Listening sockets that another process opened: systemd, or the Lintel whose place this one takes.
 struct InheritedSocket {
   SocketAddress address;
@@ -33,6 +36,7 @@ struct ServerOptions {
   // Of the sites with certificate = "acme". Outlives the server.
   tls::CertificateSource* acme = nullptr;
   std::function<std::optional<std::string>(std::string_view token)> acme_answer;  // of http-01; thread-safe
+  std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;                    // empty: this server is no edge
   bool force_http = false;  // plain requests on a TLS port are served, not redirected
   std::vector<InheritedSocket> inherited;
   // Called when every port is bound and every key is read, before a thread exists: drops privileges.

@@ -11,7 +11,6 @@
 
 #include "base/limits.h"
 #include "base/log.h"
-#include "proxy/h2_upstream.h"
 #include "proxy/upstream_groups.h"
 
 namespace lintel::proxy {

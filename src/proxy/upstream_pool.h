@@ -14,12 +14,12 @@
 #include "net/task.h"
 #include "proxy/address_list.h"
 #include "proxy/h1_upstream.h"
+#include "proxy/h2_upstream.h"
 #include "proxy/sides.h"
 #include "tls/context.h"
 
 namespace lintel::proxy {
 
-class H2Upstream;
 class UpstreamGroups;
 
 // The upstream half as an exchange owns it: going out of scope ends it as not clean.
@@ -28,7 +28,7 @@ struct UpstreamFinisher {
 };
 using UpstreamHandle = std::unique_ptr<UpstreamSide, UpstreamFinisher>;
 
-class EndpointPool {
+class EndpointPool final : public H2UpstreamOwner {
  public:
   EndpointPool(net::Reactor& reactor, net::BlockingPool& blocking, const config::Endpoint& endpoint);
   ~EndpointPool();
@@ -42,12 +42,8 @@ class EndpointPool {
   // For H1Upstream.
   void give_back(H1Upstream* connection);
   void drop_parked(H1Upstream* connection);
-  void opened() noexcept { ++open_; }
-  void closed() noexcept { --open_; }
-  // For H2Upstream: its SETTINGS have come, or it has ended; those who wait for a shared connection look again.
-  void notify_waiting() noexcept {
-    for (net::Signal* waiter : waiting_) waiter->notify();
-  }
+  void opened() noexcept override { ++open_; }
+  void closed() noexcept override { --open_; }
   // Closes what has idled too long; called every few seconds.
   void sweep();
   // Closes the idle HTTP/1.1 connections; HTTP/2 ones end by themselves.
@@ -61,6 +57,10 @@ class EndpointPool {
   const std::string& last_failure() const noexcept { return last_failure_; }
 
  private:
+  void changed() noexcept override { notify_waiting(); }
+  void notify_waiting() noexcept {
+    for (net::Signal* waiter : waiting_) waiter->notify();
+  }
   net::Task<Result<net::UniqueFd>> dial(SocketAddress address, net::Signal& owner, ClientSide& client, TimeMs deadline);
   net::Task<Result<UpstreamHandle>> open(SocketAddress address, net::Signal& owner, ClientSide& client, TimeMs deadline,
                                          bool upgrade);

@@ -26,6 +26,7 @@ Worker::~Worker() {
   connections_.cancel_all();
   background_.cancel_all();
   health_.reset();
+  edge_.reset();
 }
 
 tls::CertificatePtr Worker::Certificates::find(std::string_view sni) {
@@ -49,6 +50,7 @@ Outcome<void> Worker::prepare(std::shared_ptr<const Snapshot> snapshot, std::vec
   auto context = tls::make_server_context({}, certificates_, *shared_.tickets);
   if (!context) return std::unexpected(context.error());
   tls_context_ = std::move(*context);
+  if (shared_.edge_gate) edge_ = shared_.edge_gate(*this);
   return {};
 }
 
@@ -105,6 +107,7 @@ net::Task<void> Worker::housekeeping() {
     tick.set_deadline_in(5'000);
     co_await tick.wait();
     upstreams_.sweep();
+    if (edge_ != nullptr) edge_->sweep();
     std::erase_if(ports_, [](const Port& port) { return port.removed && port.bound.connections == 0; });
   }
 }
@@ -116,6 +119,7 @@ void Worker::begin_stop(Stop how) {
     if (!stopping_) {
       stopping_ = true;
       for (const Port& port : ports_) port.acceptor->stop();
+      if (edge_ != nullptr) edge_->say_goodbye();
     }
     StopHook::notify_all(stop_hooks_);
     background_.spawn(stop_flow());

@@ -19,6 +19,7 @@
 #include "net/task.h"
 #include "observe/access_log.h"
 #include "observe/metrics.h"
+#include "proxy/edge_gate.h"
 #include "proxy/gate.h"
 #include "proxy/health.h"
 #include "proxy/hsts.h"
@@ -41,8 +42,9 @@ struct Shared {
   HstsNames* hsts = nullptr;            // null: no site has hsts = "auto" that could ever count (dev)
   net::BlockingPool* blocking = nullptr;
   Protection* protection = nullptr;
-  AppGate* gate = nullptr;             // dev only
-  AnswerObserver* observer = nullptr;  // dev only
+  AppGate* gate = nullptr;                                      // dev only
+  AnswerObserver* observer = nullptr;                           // dev only
+  std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;  // empty: this server is no edge
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
   // The body of an ACME issuer's question to /.well-known/acme-challenge/<token>; may be empty. Thread-safe, quick.
   std::function<std::optional<std::string>(std::string_view token)> acme_answer;
@@ -90,6 +92,9 @@ class Worker {
   unsigned index() const noexcept { return index_; }
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
+  EdgeGate* edge() const noexcept { return edge_.get(); }
+  // Of connections that no listener accepted.
+  net::Nursery& connections() noexcept { return connections_; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
   // Of the snapshot of the moment.
   tls::CertificateSource& certificates() noexcept { return certificates_; }
@@ -157,6 +162,7 @@ class Worker {
   tls::ContextPtr tls_context_;
   UpstreamPools upstreams_;
   std::unique_ptr<HealthChecker> health_;  // of the first worker
+  std::unique_ptr<EdgeGate> edge_;
   RequestIds request_ids_;
   StopHook* stop_hooks_ = nullptr;
   std::vector<BoundListener> to_start_;

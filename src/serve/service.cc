@@ -10,6 +10,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/authority.h"
 #include "base/files.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -68,6 +69,7 @@ Outcome<std::unique_ptr<Service>> Service::create(Options options, std::shared_p
   };
   server.acme = &me.acme_source_;
   server.acme_answer = [&me](std::string_view token) { return me.acme_source_.http_answer(token); };
+  if (auto opened = me.open_edge(*config, server); !opened) return std::unexpected(opened.error());
   auto created = proxy::Server::create(config, std::move(server));
   if (!created) return std::unexpected(created.error());
   me.server_ = std::move(*created);
@@ -127,6 +129,17 @@ Outcome<void> Service::open_admin(const config::Config& config, const std::optio
   return {};
 }
 
+Outcome<void> Service::open_edge(const config::Config& config, proxy::ServerOptions& server) {
+  if (!config.edge.on()) return {};
+  const auto https = std::ranges::find_if(config.listeners, [](const config::Listener& one) { return one.tls; });
+  const uint16_t port = https != config.listeners.end() ? https->address.port : default_port(true);
+  auto edge = tunnel::Edge::create(config, port, system_clock());
+  if (!edge) return std::unexpected(edge.error());
+  edge_ = std::move(*edge);
+  server.edge_gate = [this](proxy::Worker& worker) { return edge_->gate_of(worker); };
+  return {};
+}
+
 Outcome<void> Service::open_metrics(const config::Config& config) {
   if (config.metrics == "off") return {};
   const auto address = config::parse_listen(config.metrics);
@@ -149,6 +162,7 @@ Service::~Service() {
   admin_.reset();
   blocking_.reset();
   server_.reset();
+  edge_.reset();
   acme_.reset();
   set_file_opener({});
   signal_watch_.reset();
@@ -230,6 +244,7 @@ net::Task<void> Service::every_second() {
     tick.set_deadline_in(1'000);
     co_await tick.wait();
     server_->look_after();
+    if (edge_ != nullptr) edge_->look_after();
   }
 }
 
@@ -257,6 +272,7 @@ Outcome<std::vector<std::string>> Service::reload() {
   }
   for (const config::Diagnostic& one : parsed.diagnostics) log::warn("{}", one.render());
   auto applied = server_->apply(parsed.config);
+  if (applied && edge_ != nullptr && parsed.config->edge.on()) edge_->replace(*parsed.config);
   if (applied && acme_ != nullptr) {
     if (auto followed = acme_->apply(*parsed.config); !followed) applied->push_back(followed.error().message);
   } else if (applied) {

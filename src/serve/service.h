@@ -17,6 +17,7 @@
 #include "serve/handover.h"
 #include "serve/privileges.h"
 #include "serve/small_server.h"
+#include "tunnel/edge.h"
 
 namespace lintel::serve {
 
@@ -42,6 +43,8 @@ class Service {
   net::Reactor& reactor() noexcept { return reactor_; }
   // Null: no site has certificate = "acme".
   AcmeService* acme() noexcept { return acme_.get(); }
+  // Null: this server is no edge.
+  tunnel::Edge* edge() noexcept { return edge_.get(); }
 
   // --- what the admin socket and signals ask for; on the control thread
   // Reads the configuration and follows it. On an error nothing has changed, and the message has every diagnostic.
@@ -62,6 +65,7 @@ class Service {
   Outcome<void> open_admin(const config::Config& config, const std::optional<Account>& owner);
   Outcome<void> open_acme(std::shared_ptr<const config::Config> config);
   Outcome<void> open_metrics(const config::Config& config);
+  Outcome<void> open_edge(const config::Config& config, proxy::ServerOptions& server);
   void block_signals();
   void watch_signals();
   void on_signal();
@@ -80,6 +84,7 @@ class Service {
   std::unique_ptr<net::BlockingPool> blocking_;  // of the control thread's own work
   AcmeSource acme_source_;
   std::unique_ptr<AcmeService> acme_;  // outlives server_, which asks it
+  std::unique_ptr<tunnel::Edge> edge_;  // outlives server_, whose workers use it
   std::unique_ptr<proxy::Server> server_;
   std::unique_ptr<SmallServer> admin_, metrics_;
   std::unique_ptr<net::Watch> signal_watch_;

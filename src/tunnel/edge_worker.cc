@@ -1,0 +1,304 @@
+// EdgeWorker: legs, bridges, and requests that wait for an agent.
+#include <fmt/format.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/client_connection.h"
+#include "tunnel/edge.h"
+
+namespace lintel::tunnel {
+
+using proxy::H2Upstream;
+
+// A connection of an agent that this worker has.
+struct EdgeWorker::Leg final : proxy::H2UpstreamOwner {
+  Leg(EdgeWorker& w, Ticket t, std::unique_ptr<net::Stream> stream, const std::string& peer)
+      : worker(w),
+        share(std::move(t.share)),
+        session(t.session),
+        connection(w.reactor(), *this, std::move(stream), peer, H2Upstream::Peer::tunnel) {}
+  void opened() noexcept override {}
+  void closed() noexcept override {}
+  void changed() noexcept override { worker.leg_changed(*this); }
+
+  EdgeWorker& worker;
+  const std::shared_ptr<Share> share;
+  const SessionId session;
+  bool counted = false;  // in the registry
+  bool over = false;     // its end has been seen to
+  H2Upstream connection;
+};
+
+// What this worker has of one share.
+struct EdgeWorker::Local {
+  explicit Local(std::shared_ptr<Share> s) : share(std::move(s)) {}
+  std::shared_ptr<Share> share;
+  std::vector<std::unique_ptr<Leg>> legs;
+  std::vector<net::Signal*> waiting;
+};
+
+// This worker's way to the legs of another one.
+struct EdgeWorker::Bridge final : proxy::H2UpstreamOwner {
+  Bridge(EdgeWorker& w, std::unique_ptr<net::Stream> stream)
+      : worker(w), connection(w.reactor(), *this, std::move(stream), "worker", H2Upstream::Peer::tunnel) {}
+  void opened() noexcept override {}
+  void closed() noexcept override {}
+  void changed() noexcept override { worker.wake_everybody(); }
+  EdgeWorker& worker;
+  H2Upstream connection;
+};
+
+// One request of a visitor, from begin to end.
+struct EdgeWorker::Use final : proxy::ShareUse {
+  Use(Registry& r, std::shared_ptr<Share> s) : registry(r), share(std::move(s)) {
+    share->requests.fetch_add(1, std::memory_order_relaxed);
+    share->streams.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~Use() override {
+    share->streams.fetch_sub(1, std::memory_order_relaxed);
+    registry.end_request(*share);
+  }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+  void count(uint64_t bytes_in, uint64_t bytes_out) noexcept override {
+    share->bytes_in.fetch_add(bytes_in, std::memory_order_relaxed);
+    share->bytes_out.fetch_add(bytes_out, std::memory_order_relaxed);
+  }
+  Registry& registry;
+  const std::shared_ptr<Share> share;
+};
+
+// A place among those that wait for the share's agent, also when the flow is cancelled.
+struct EdgeWorker::Wait {
+  Wait(EdgeWorker& w, Local& l, net::Signal& s)
+      : worker(w), place(l), signal(s), admitted(w.edge_.registry().begin_waiting(*l.share)) {
+    if (admitted) place.waiting.push_back(&signal);
+  }
+  ~Wait() {
+    if (!admitted) return;
+    std::erase(place.waiting, &signal);
+    worker.edge_.registry().end_waiting(*place.share);
+  }
+  Wait(const Wait&) = delete;
+  Wait& operator=(const Wait&) = delete;
+  EdgeWorker& worker;
+  Local& place;
+  net::Signal& signal;
+  const bool admitted;
+};
+
+EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker) : edge_(edge), worker_(worker) { edge_.join(*this); }
+
+EdgeWorker::~EdgeWorker() { edge_.leave(*this); }
+
+EdgeWorker::Local& EdgeWorker::local(const std::shared_ptr<Share>& share) {
+  std::unique_ptr<Local>& place = shares_[share.get()];
+  if (place == nullptr) place = std::make_unique<Local>(share);
+  return *place;
+}
+
+// --- agents
+
+proxy::AgentAnswer EdgeWorker::admit(const proxy::AgentRequest& request) {
+  const auto refused = [](const Denied& denied) {
+    proxy::AgentAnswer answer;
+    answer.error = denied.code;
+    answer.body = to_json(denied.refusal);
+    answer.retry_after_s = denied.refusal.retry_after_s;
+    return answer;
+  };
+  const auto hello = decode_hello(request.hello);
+  if (!hello) {
+    const std::string_view name = facts(ErrorCode::agent_protocol).name;
+    return refused({ErrorCode::agent_protocol, {.error = std::string(name), .message = hello.error().message}});
+  }
+  std::string_view token = request.authorization;
+  constexpr std::string_view scheme = "bearer ";
+  const bool bearer = token.size() > scheme.size() && http::equal_ignoring_case(token.substr(0, scheme.size()), scheme);
+  token.remove_prefix(bearer ? scheme.size() : token.size());
+  auto granted = edge_.registry().admit(token, *hello, request.from);
+  if (!granted) return refused(granted.error());
+  edge_.end_sessions(std::move(granted->evicted));
+  const uint64_t ticket = next_ticket_++;
+  tickets_.emplace(ticket, Ticket{granted->share, granted->session});
+  proxy::AgentAnswer answer;
+  answer.welcome = encode(granted->welcome);
+  answer.ticket = ticket;
+  return answer;
+}
+
+void EdgeWorker::forget(uint64_t ticket) noexcept { tickets_.erase(ticket); }
+
+void EdgeWorker::attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) {
+  auto known = tickets_.extract(ticket);
+  if (known.empty()) return;
+  Local& place = local(known.mapped().share);
+  place.legs.push_back(std::make_unique<Leg>(*this, std::move(known.mapped()), std::move(stream), peer));
+  place.legs.back()->connection.start();
+}
+
+// Runs inside the connection's own calls: nothing is destroyed here.
+void EdgeWorker::leg_changed(Leg& leg) noexcept {
+  Share& share = *leg.share;
+  const H2Upstream& connection = leg.connection;
+  if (const uint32_t rtt_us = connection.rtt_us(); rtt_us != 0) share.rtt_us.store(rtt_us, std::memory_order_relaxed);
+  if (connection.ended()) {
+    if (std::exchange(leg.over, true)) return;
+    if (leg.counted) edge_.registry().leg_closed(leg.session, index());
+    if (leg.counted && connection.goodbye() && !share.connected()) edge_.registry().end_session(leg.session);
+    edge_.wake_all(leg.share);  // who waits for a place on it looks elsewhere
+    return;
+  }
+  if (leg.counted || !connection.settings_seen()) return;
+  leg.counted = true;
+  if (!edge_.registry().leg_opened(leg.session, index())) {
+    leg.counted = false;
+    leg.connection.end();
+    return;
+  }
+  edge_.wake_all(leg.share);
+}
+
+void EdgeWorker::end_session(SessionId session) {
+  for (auto& [share, place] : shares_) {
+    for (const auto& leg : place->legs) {
+      if (leg->session == session) leg->connection.end();
+    }
+    for (net::Signal* waiter : place->waiting) waiter->notify();
+  }
+}
+
+void EdgeWorker::say_goodbye() {
+  leaving_ = true;
+  for (auto& [share, place] : shares_) {
+    for (const auto& leg : place->legs) {
+      if (!leg->connection.ended()) leg->connection.say_goodbye();
+    }
+  }
+}
+
+void EdgeWorker::sweep() {
+  for (auto at = shares_.begin(); at != shares_.end();) {
+    Local& place = *at->second;
+    std::erase_if(place.legs, [](const auto& leg) { return leg->over && leg->connection.finished(); });
+    const bool needed = !place.legs.empty() || !place.waiting.empty();
+    at = needed ? std::next(at) : shares_.erase(at);
+  }
+  std::erase_if(old_bridges_, [](const auto& bridge) { return bridge->connection.finished(); });
+}
+
+// --- visitors
+
+void EdgeWorker::wake(const Share* share) {
+  const auto place = shares_.find(share);
+  if (place == shares_.end()) return;
+  for (net::Signal* waiter : place->second->waiting) waiter->notify();
+}
+
+void EdgeWorker::wake_everybody() {
+  for (auto& [share, place] : shares_) {
+    for (net::Signal* waiter : place->waiting) waiter->notify();
+  }
+}
+
+// The leg with the fewest streams, here before elsewhere.
+proxy::UpstreamHandle EdgeWorker::take(const std::shared_ptr<Share>& share, net::Signal& owner,
+                                       const proxy::ShareWish& wish) {
+  Leg* best = nullptr;
+  if (const auto place = shares_.find(share.get()); place != shares_.end()) {
+    for (const auto& leg : place->second->legs) {
+      if (!leg->counted || !leg->connection.can_open()) continue;
+      if (wish.upgrade && !leg->connection.allows_extended_connect()) continue;
+      if (best == nullptr || leg->connection.stream_count() < best->connection.stream_count()) best = leg.get();
+    }
+  }
+  if (best != nullptr) return proxy::UpstreamHandle(best->connection.open_stream(owner));
+  if (wish.local_only) return nullptr;
+  size_t fullest = share->legs.size();
+  uint32_t most = 0;
+  for (size_t at = 0; at < share->legs.size(); ++at) {
+    const uint32_t legs = at == index() ? 0 : share->legs[at].load(std::memory_order_relaxed);
+    if (legs > most) {
+      most = legs;
+      fullest = at;
+    }
+  }
+  return most != 0 ? take_over_bridge(fullest, owner) : nullptr;
+}
+
+proxy::UpstreamHandle EdgeWorker::take_over_bridge(size_t other, net::Signal& owner) {
+  if (bridges_.size() <= other) bridges_.resize(other + 1);
+  std::unique_ptr<Bridge>& bridge = bridges_[other];
+  if (bridge != nullptr && (bridge->connection.ended() || bridge->connection.goodbye())) {
+    old_bridges_.push_back(std::move(bridge));
+  }
+  if (bridge == nullptr) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) return nullptr;
+    if (!edge_.give_bridge(other, ends[1])) {
+      ::close(ends[0]);
+      return nullptr;
+    }
+    auto stream = std::make_unique<net::Stream>();
+    stream->open(reactor(), ends[0], nullptr);
+    bridge = std::make_unique<Bridge>(*this, std::move(stream));
+    bridge->connection.start();
+  }
+  const bool ready = bridge->connection.settings_seen() && bridge->connection.can_open();
+  return ready ? proxy::UpstreamHandle(bridge->connection.open_stream(owner)) : nullptr;
+}
+
+net::Task<Result<proxy::ShareConnection>> EdgeWorker::connect(proxy::ShareWish wish, net::Signal& owner,
+                                                              proxy::ClientSide& client) {
+  Registry& registry = edge_.registry();
+  const std::shared_ptr<Share> share = registry.find(wish.host);
+  if (share == nullptr) {
+    co_return fail(registry.remembered(wish.host) ? ErrorCode::share_away : ErrorCode::share_unknown);
+  }
+  if (share->kind != ShareKind::http) co_return fail(ErrorCode::sni_mismatch);
+  proxy::ShareConnection found;
+  if (wish.first && !wish.local_only) {
+    if (!registry.begin_request(*share)) co_return fail(ErrorCode::share_busy);
+    found.use = std::make_unique<Use>(registry, share);
+    found.share = share->name;
+    found.token = share->token_name;
+  }
+  const TimeMs began_ms = reactor().now_ms();
+  for (;;) {
+    found.upstream = take(share, owner, wish);
+    if (found.upstream != nullptr) co_return std::move(found);
+    if (wish.local_only) co_return fail(ErrorCode::upstream_closed);
+    if (share->ended.load(std::memory_order_relaxed)) co_return fail(ErrorCode::share_away);
+    // From when the last connection ended, or for a share that has some from now.
+    const TimeMs away_since_ms = share->away_since_ms.load(std::memory_order_relaxed);
+    const TimeMs give_up_ms = (away_since_ms == 0 ? began_ms : away_since_ms) + registry.hold_ms();
+    if (reactor().now_ms() >= give_up_ms) co_return fail(ErrorCode::share_away);
+    const Wait waiting(*this, local(share), owner);
+    if (!waiting.admitted) co_return fail(ErrorCode::share_busy);
+    owner.set_deadline(give_up_ms);
+    co_await owner.wait();
+    if (client.gone()) co_return fail(ErrorCode::client_gone);
+  }
+}
+
+// --- the other end of a bridge
+
+void EdgeWorker::serve_bridge(int fd) {
+  auto connection = std::make_unique<proxy::ClientConnection>(worker_, bridge_listener_,
+                                                              net::Accepted{fd, SocketAddress::of_unix("")});
+  connection->context.bridge = true;
+  connection->context.spokesman = &edge_.bridge_rule();
+  connection->context.protocol = "HTTP/2";
+  worker_.connections().spawn(run_bridge(std::move(connection)));
+}
+
+net::Task<void> EdgeWorker::run_bridge(std::unique_ptr<proxy::ClientConnection> owned) {
+  proxy::ClientConnection& connection = *owned;
+  co_await proxy::serve_tunnel(connection, {});
+}
+
+}  // namespace lintel::tunnel
