@@ -1,5 +1,7 @@
 #include "forwarded/proxy_protocol.h"
 
+#include <cstring>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -338,6 +340,37 @@ void apply(const ProxyHeader& header, ConnectionFacts& facts) {
   facts.peer = header.unix_source ? IpAddress() : header.source;
   facts.peer_port = header.source_port;
   if (header.destination_port != 0) facts.local_port = header.destination_port;
+}
+
+size_t write_proxy_header(const IpAddress& source, uint16_t source_port, const IpAddress& destination,
+                          uint16_t destination_port, char* to) {
+  const bool v4 = source.is_v4() && destination.is_v4();
+  // A mixed pair is written as IPv6, the IPv4 one mapped.
+  const auto put_address = [&](char* at, const IpAddress& address) {
+    if (!v4 && address.is_v4()) {
+      std::memset(at, 0, 10);
+      std::memset(at + 10, 0xff, 2);
+      std::memcpy(at + 12, address.octets().data(), 4);
+    } else {
+      std::memcpy(at, address.octets().data(), v4 ? 4 : 16);
+    }
+    return at + (v4 ? 4 : 16);
+  };
+  const auto put_number = [](char* at, uint16_t number) {
+    at[0] = static_cast<char>(number >> 8);
+    at[1] = static_cast<char>(number & 0xff);
+    return at + 2;
+  };
+  char* at = to;
+  std::memcpy(at, "\r\n\r\n\0\r\nQUIT\n", 12);
+  at[12] = 0x21;                                // version 2, PROXY
+  at[13] = static_cast<char>(v4 ? 0x11 : 0x21);  // TCP over IPv4 or IPv6
+  at = put_number(at + 14, v4 ? 12 : 36);
+  at = put_address(at, source);
+  at = put_address(at, destination);
+  at = put_number(at, source_port);
+  at = put_number(at, destination_port);
+  return static_cast<size_t>(at - to);
 }
 
 }  // namespace lintel::forwarded

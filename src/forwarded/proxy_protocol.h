@@ -32,6 +32,11 @@ struct ProxyHeader {
 // is complete. Never looks at what follows the header. The result owns what it holds.
 Result<ProxyHeader> parse_proxy_header(std::string_view octets);
 
+// A version 2 header (PROXY, TCP) as a tunnel sends it. At most proxy_header_v2_bytes; returns what it wrote to `to`.
+inline constexpr size_t proxy_header_v2_bytes = 16 + 36;
+size_t write_proxy_header(const IpAddress& source, uint16_t source_port, const IpAddress& destination,
+                          uint16_t destination_port, char* to);
+
 // Replaces the connection's facts by what the header says: the peer and the port that it reached, when it names them,
 // and https, when the proxy ended the client's TLS. Nothing when it is local. TLS on the connection itself is the
 // caller's to add.

@@ -40,6 +40,8 @@ class Stream {
 
   // Takes ownership of `fd` (non-blocking).
   void open(Reactor& reactor, int fd, Signal* owner, bool connecting = false);
+  // Gives the descriptor away; nothing of it may have been read or be unsent.
+  int release() noexcept { return watch_.release(); }
   // Takes the connection of `other` over, also from another reactor whose thread has let go of it. Nothing may be
   // blocked() there.
   void adopt(Reactor& reactor, Stream& other, Signal* owner);

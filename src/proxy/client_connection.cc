@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/worker.h"
+#include "tls/client_hello.h"
 
 namespace lintel::proxy {
 
@@ -139,6 +140,30 @@ void note_handshake(ClientConnection& connection, const tls::SessionFacts& facts
   }
 }
 
+// An edge passes connections for sealed shares on as they are. Looks at the ClientHello without taking it. True: the
+// connection has been given away.
+net::Task<bool> passed_on_sealed(ClientConnection& connection) {
+  EdgeGate* const edge = connection.worker.edge();
+  if (edge == nullptr || !edge->has_sealed()) co_return false;
+  for (;;) {
+    const std::span<char> room = net::scratch().first(limits::first_bytes);
+    const net::ReadResult seen = connection.stream.peek(room);
+    if (seen.status == net::ReadResult::Status::data) {
+      const tls::ClientHello hello = tls::parse_client_hello({room.data(), seen.size});
+      if (hello.status == tls::ClientHello::Status::complete) {
+        if (hello.sni.empty() || !edge->is_sealed(hello.sni)) co_return false;
+        edge->pass_on(connection.stream.release(), connection.context.facts, hello.sni);
+        co_return true;
+      }
+      if (hello.status == tls::ClientHello::Status::invalid || seen.size == room.size()) co_return false;
+    } else if (seen.status != net::ReadResult::Status::would_block) {
+      co_return false;
+    }
+    const net::Wake wake = co_await connection.signal.wait();
+    if (wake == net::Wake::deadline) co_return false;
+  }
+}
+
 net::Task<bool> handshake(ClientConnection& connection) {
   net::Stream& stream = connection.stream;
   stream.start_tls(tls::Engine::server(connection.worker.tls_context()));
@@ -229,6 +254,10 @@ net::Task<void> serve_client(std::unique_ptr<ClientConnection> owned) {
     const First first = co_await peek_first(connection);
     if (first == First::gone) co_return;
     tls = first == First::tls;
+  }
+  if (tls && worker.edge() != nullptr) {
+    const bool given_away = co_await passed_on_sealed(connection);
+    if (given_away) co_return;
   }
   if (tls) {
     const bool shaken = co_await handshake(connection);

@@ -9,6 +9,7 @@
 
 #include "base/errors.h"
 #include "base/ip.h"
+#include "forwarded/identity.h"
 #include "net/stream.h"
 #include "net/task.h"
 #include "proxy/sides.h"
@@ -42,6 +43,7 @@ struct ShareWish {
   std::string_view host;    // lower case, no port
   bool upgrade = false;     // an extended CONNECT is needed
   bool local_only = false;  // another worker asks: no further one is asked
+  bool no_bridge = false;   // a leg of this worker; upstream_closed when only others have some
   bool first = false;       // of the exchange: `use` is wanted
 };
 
@@ -63,6 +65,11 @@ class EdgeGate {
   // A stream to the agent of a share; waits for one that is away. Errors: share_unknown, share_away, share_busy,
   // sni_mismatch (the share is sealed), client_gone; upstream_closed when local_only.
   virtual net::Task<Result<ShareConnection>> connect(ShareWish wish, net::Signal& owner, ClientSide& client) = 0;
+  // Is there any sealed share, and is `sni` one?
+  virtual bool has_sealed() const noexcept = 0;
+  virtual bool is_sealed(std::string_view sni) const = 0;
+  // Takes a visitor's connection to a sealed share, of which not an octet has been read.
+  virtual void pass_on(int fd, const forwarded::ConnectionFacts& visitor, std::string_view sni) = 0;
   // Agents shall connect anew elsewhere; what runs goes on.
   virtual void say_goodbye() = 0;
   // Every few seconds.

@@ -31,6 +31,10 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
 Exchange::~Exchange() { leave_endpoint(); }
 
 net::Task<void> Exchange::run() {
+  if (is_raw()) {
+    co_await serve_raw();
+    co_return;
+  }
   if (!connection_.facts.https && answered_challenge()) {
     log();
     co_return;

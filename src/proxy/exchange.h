@@ -147,6 +147,9 @@ class Exchange {
   void answer_agent(const AgentAnswer& answer);
   bool is_share() const noexcept { return site_->edge == config::EdgeRole::shares; }
   net::Task<ErrorCode> connect_share();
+  bool is_raw() const noexcept;
+  net::Task<void> serve_raw();
+  net::Task<ErrorCode> relay_to_raw();
   const config::Endpoint& app_endpoint() const noexcept;
   bool may_retry_share(size_t attempt);
   bool may_ask_gate_again(size_t attempt);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/limits.h"
+#include "forwarded/proxy_protocol.h"
 #include "proxy/exchange.h"
 #include "proxy/worker.h"
 
@@ -13,6 +14,7 @@ namespace {
 // docs/tunnel.md; src/tunnel/hello.h says what the fields hold.
 constexpr std::string_view agent_path = "/.well-known/lintel/agent";
 constexpr std::string_view upgrade_token = "lintel-tunnel/1";
+constexpr std::string_view raw_protocol = "lintel-stream";
 
 std::string_view only_value(const http::FieldList& fields, std::string_view name) {
   std::string_view found;
@@ -94,6 +96,51 @@ bool Exchange::may_retry_share(size_t attempt) {
 const config::Endpoint& Exchange::app_endpoint() const noexcept {
   static const config::Endpoint of_share;  // the agent knows where the app is, and has repaired what names it
   return pool_ != nullptr ? pool_->endpoint() : of_share;  // the gate's own may be another one by now
+}
+
+// --- an agent: octets instead of HTTP
+
+bool Exchange::is_raw() const noexcept {
+  return connection_.spokesman != nullptr && worker_.raw_gate() != nullptr &&
+         head_.method_id == http::Method::connect && head_.protocol == raw_protocol;
+}
+
+net::Task<void> Exchange::serve_raw() {
+  outcome_ = co_await relay_to_raw();
+  if (outcome_ != ErrorCode::none) client_.abort(outcome_);
+  error_ = error_abort_ = outcome_;
+  request_done_ = response_done_ = true;
+}
+
+// The edge's PROXY header first: it is Lintel that writes it, so the visitor's octets never stand before it.
+net::Task<ErrorCode> Exchange::relay_to_raw() {
+  forwarded::ProxyHeader visitor;
+  signal_.set_deadline_in(limits::header_ms);
+  while (visitor.size == 0) {
+    const BodyPiece piece = client_.read_body();
+    if (piece.status == BodyPiece::Status::data) {
+      auto parsed = forwarded::parse_proxy_header(piece.data);
+      if (!parsed) co_return parsed.error();
+      visitor = std::move(*parsed);
+      if (visitor.size == 0 && piece.data.size() > limits::proxy_protocol_bytes) {
+        co_return ErrorCode::proxy_protocol_invalid;
+      }
+      client_.body_taken(visitor.size);
+    } else if (piece.status != BodyPiece::Status::would_block) {
+      co_return ErrorCode::client_gone;
+    }
+    if (visitor.size != 0) break;
+    const net::Wake wake = co_await signal_.wait();
+    if (wake == net::Wake::deadline) co_return ErrorCode::request_timeout;
+  }
+  Result<net::UniqueFd> opened = co_await worker_.raw_gate()->open(visitor, head_.target, signal_, client_);
+  if (!opened) co_return opened.error();
+  const UpstreamHandle app(new RawUpstream(signal_, opened->release()));
+  http::FieldList none;
+  client_.send_head({.status = 200, .fields = &none, .tunnel = true});
+  client_.flush();
+  const ErrorCode ended = co_await relay_raw(client_, *app, signal_, nullptr);
+  co_return ended;
 }
 
 }  // namespace lintel::proxy

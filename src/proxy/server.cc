@@ -76,6 +76,7 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   shared.gate = chosen.gate;
   shared.observer = chosen.observer;
   shared.edge_gate = chosen.edge_gate;
+  shared.raw_gate = chosen.raw_gate;
   shared.dev_advice = chosen.dev_advice;
   shared.force_http = chosen.force_http;
   shared.acme_answer = chosen.acme_answer;

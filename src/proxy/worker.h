@@ -23,6 +23,7 @@
 #include "proxy/gate.h"
 #include "proxy/health.h"
 #include "proxy/hsts.h"
+#include "proxy/raw_relay.h"
 #include "proxy/request_id.h"
 #include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
@@ -45,6 +46,7 @@ struct Shared {
   AppGate* gate = nullptr;                                      // dev only
   AnswerObserver* observer = nullptr;                           // dev only
   std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;  // empty: this server is no edge
+  RawGate* raw_gate = nullptr;                                  // of an agent; one worker
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
   // The body of an ACME issuer's question to /.well-known/acme-challenge/<token>; may be empty. Thread-safe, quick.
   std::function<std::optional<std::string>(std::string_view token)> acme_answer;
@@ -92,6 +94,7 @@ class Worker {
   unsigned index() const noexcept { return index_; }
   UpstreamPools& upstreams() noexcept { return upstreams_; }
   AppGate* gate() const noexcept { return shared_.gate; }
+  RawGate* raw_gate() const noexcept { return shared_.raw_gate; }
   EdgeGate* edge() const noexcept { return edge_.get(); }
   // Of connections that no listener accepted.
   net::Nursery& connections() noexcept { return connections_; }

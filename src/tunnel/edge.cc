@@ -85,4 +85,9 @@ bool Edge::give_bridge(size_t worker, int fd) {
   return post(workers_.at(worker), [held](EdgeWorker& self) { self.serve_bridge(held->release()); });
 }
 
+bool Edge::give_raw(size_t worker, std::shared_ptr<RawVisitor> visitor) {
+  const std::lock_guard lock(mutex_);
+  return post(workers_.at(worker), [visitor](EdgeWorker& self) { self.serve_raw(std::move(*visitor)); });
+}
+
 }  // namespace lintel::tunnel

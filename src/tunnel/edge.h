@@ -1,6 +1,8 @@
 // An edge: takes agents' connections and finds the one for each visitor's request. One Edge a server; one EdgeWorker a
 // worker, used on its thread only. What the workers share is the Registry.
 //
+// Visitors of sealed shares and of TCP ports are passed on as octets; their sockets move to a worker that has a leg.
+//
 // A connection of an agent ("leg") belongs to the worker that accepted it. Another worker reaches it over a bridge: a
 // socket pair on which it speaks HTTP/2 to the worker that has the leg, as if that one were its app.
 #pragma once
@@ -22,6 +24,15 @@
 namespace lintel::tunnel {
 
 class EdgeWorker;
+
+// A visitor's connection that is not HTTP to the edge. Owns the socket.
+struct RawVisitor {
+  net::UniqueFd fd;
+  IpAddress address;
+  uint16_t port = 0;
+  uint16_t public_port = 0;  // that the visitor connected to
+  std::shared_ptr<Share> share;
+};
 
 class Edge {
  public:
@@ -48,6 +59,8 @@ class Edge {
   void end_sessions(std::vector<SessionId> sessions);
   // Gives `fd`, one end of a bridge, to the worker with that index. False: it has gone.
   bool give_bridge(size_t worker, int fd);
+  // Moves a visitor to the worker with that index. False: it has gone, and the connection is closed.
+  bool give_raw(size_t worker, std::shared_ptr<RawVisitor> visitor);
   // What a worker may say to another of its visitors.
   const forwarded::Rule& bridge_rule() const noexcept { return bridge_rule_; }
 
@@ -72,6 +85,9 @@ class EdgeWorker final : public proxy::EdgeGate {
   void forget(uint64_t ticket) noexcept override;
   net::Task<Result<proxy::ShareConnection>> connect(proxy::ShareWish wish, net::Signal& owner,
                                                     proxy::ClientSide& client) override;
+  bool has_sealed() const noexcept override { return true; }
+  bool is_sealed(std::string_view sni) const override;
+  void pass_on(int fd, const forwarded::ConnectionFacts& visitor, std::string_view sni) override;
   void say_goodbye() override;
   void sweep() override;
 
@@ -79,6 +95,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   void wake(const Share* share);
   void end_session(SessionId session);
   void serve_bridge(int fd);
+  void serve_raw(RawVisitor visitor);
   net::Reactor& reactor() noexcept { return worker_.reactor(); }
   size_t index() const noexcept { return worker_.index(); }
 
@@ -91,6 +108,15 @@ class EdgeWorker final : public proxy::EdgeGate {
   Local& local(const std::shared_ptr<Share>& share);
   proxy::UpstreamHandle take(const std::shared_ptr<Share>& share, net::Signal& owner, const proxy::ShareWish& wish);
   proxy::UpstreamHandle take_over_bridge(size_t worker, net::Signal& owner);
+  net::Task<Result<proxy::UpstreamHandle>> obtain(std::shared_ptr<Share> share, proxy::ShareWish wish,
+                                                  net::Signal& owner, proxy::ClientSide& client);
+  net::Task<void> run_raw(RawVisitor visitor);
+  net::Task<ErrorCode> pass_octets(RawVisitor& visitor, net::Signal& signal, proxy::RawClient& client);
+  net::Task<void> accept_for(std::shared_ptr<Share> share, int fd);
+  void look_again(Local& place);
+  void listen_for(const std::shared_ptr<Share>& share);
+  void stop_listening(Local& place) noexcept;
+  size_t worker_with_legs(const Share& share) const noexcept;
   void leg_changed(Leg& leg) noexcept;
   void wake_everybody();
   net::Task<void> run_bridge(std::unique_ptr<proxy::ClientConnection> connection);
@@ -108,6 +134,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   std::vector<std::unique_ptr<Bridge>> bridges_;  // by worker; null: none was needed
   std::vector<std::unique_ptr<Bridge>> old_bridges_;
   bool leaving_ = false;
+  net::Nursery accepting_;  // of TCP shares; last: its tasks use what stands above
 };
 
 }  // namespace lintel::tunnel

@@ -8,90 +8,16 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/client_connection.h"
-#include "tunnel/edge.h"
+#include "tunnel/edge_parts.h"
 
 namespace lintel::tunnel {
 
 using proxy::H2Upstream;
 
-// A connection of an agent that this worker has.
-struct EdgeWorker::Leg final : proxy::H2UpstreamOwner {
-  Leg(EdgeWorker& w, Ticket t, std::unique_ptr<net::Stream> stream, const std::string& peer)
-      : worker(w),
-        share(std::move(t.share)),
-        session(t.session),
-        connection(w.reactor(), *this, std::move(stream), peer, H2Upstream::Peer::tunnel) {}
-  void opened() noexcept override {}
-  void closed() noexcept override {}
-  void changed() noexcept override { worker.leg_changed(*this); }
-
-  EdgeWorker& worker;
-  const std::shared_ptr<Share> share;
-  const SessionId session;
-  bool counted = false;  // in the registry
-  bool over = false;     // its end has been seen to
-  H2Upstream connection;
-};
-
-// What this worker has of one share.
-struct EdgeWorker::Local {
-  explicit Local(std::shared_ptr<Share> s) : share(std::move(s)) {}
-  std::shared_ptr<Share> share;
-  std::vector<std::unique_ptr<Leg>> legs;
-  std::vector<net::Signal*> waiting;
-};
-
-// This worker's way to the legs of another one.
-struct EdgeWorker::Bridge final : proxy::H2UpstreamOwner {
-  Bridge(EdgeWorker& w, std::unique_ptr<net::Stream> stream)
-      : worker(w), connection(w.reactor(), *this, std::move(stream), "worker", H2Upstream::Peer::tunnel) {}
-  void opened() noexcept override {}
-  void closed() noexcept override {}
-  void changed() noexcept override { worker.wake_everybody(); }
-  EdgeWorker& worker;
-  H2Upstream connection;
-};
-
-// One request of a visitor, from begin to end.
-struct EdgeWorker::Use final : proxy::ShareUse {
-  Use(Registry& r, std::shared_ptr<Share> s) : registry(r), share(std::move(s)) {
-    share->requests.fetch_add(1, std::memory_order_relaxed);
-    share->streams.fetch_add(1, std::memory_order_relaxed);
-  }
-  ~Use() override {
-    share->streams.fetch_sub(1, std::memory_order_relaxed);
-    registry.end_request(*share);
-  }
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-  void count(uint64_t bytes_in, uint64_t bytes_out) noexcept override {
-    share->bytes_in.fetch_add(bytes_in, std::memory_order_relaxed);
-    share->bytes_out.fetch_add(bytes_out, std::memory_order_relaxed);
-  }
-  Registry& registry;
-  const std::shared_ptr<Share> share;
-};
-
-// A place among those that wait for the share's agent, also when the flow is cancelled.
-struct EdgeWorker::Wait {
-  Wait(EdgeWorker& w, Local& l, net::Signal& s)
-      : worker(w), place(l), signal(s), admitted(w.edge_.registry().begin_waiting(*l.share)) {
-    if (admitted) place.waiting.push_back(&signal);
-  }
-  ~Wait() {
-    if (!admitted) return;
-    std::erase(place.waiting, &signal);
-    worker.edge_.registry().end_waiting(*place.share);
-  }
-  Wait(const Wait&) = delete;
-  Wait& operator=(const Wait&) = delete;
-  EdgeWorker& worker;
-  Local& place;
-  net::Signal& signal;
-  const bool admitted;
-};
-
-EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker) : edge_(edge), worker_(worker) { edge_.join(*this); }
+EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker)
+    : edge_(edge), worker_(worker), accepting_(worker.reactor()) {
+  edge_.join(*this);
+}
 
 EdgeWorker::~EdgeWorker() { edge_.leave(*this); }
 
@@ -160,6 +86,7 @@ void EdgeWorker::leg_changed(Leg& leg) noexcept {
     leg.connection.end();
     return;
   }
+  listen_for(leg.share);
   edge_.wake_all(leg.share);
 }
 
@@ -168,8 +95,14 @@ void EdgeWorker::end_session(SessionId session) {
     for (const auto& leg : place->legs) {
       if (leg->session == session) leg->connection.end();
     }
-    for (net::Signal* waiter : place->waiting) waiter->notify();
+    look_again(*place);
   }
+}
+
+// Something has changed for those who wait for the share's agent.
+void EdgeWorker::look_again(Local& place) {
+  if (place.share->ended.load(std::memory_order_relaxed)) stop_listening(place);
+  for (net::Signal* waiter : place.waiting) waiter->notify();
 }
 
 void EdgeWorker::say_goodbye() {
@@ -185,7 +118,10 @@ void EdgeWorker::sweep() {
   for (auto at = shares_.begin(); at != shares_.end();) {
     Local& place = *at->second;
     std::erase_if(place.legs, [](const auto& leg) { return leg->over && leg->connection.finished(); });
-    const bool needed = !place.legs.empty() || !place.waiting.empty();
+    if (std::ranges::any_of(place.legs, [](const auto& leg) { return leg->counted && !leg->over; })) {
+      listen_for(place.share);
+    }
+    const bool needed = !place.legs.empty() || !place.waiting.empty() || place.acceptor != nullptr;
     at = needed ? std::next(at) : shares_.erase(at);
   }
   std::erase_if(old_bridges_, [](const auto& bridge) { return bridge->connection.finished(); });
@@ -195,8 +131,7 @@ void EdgeWorker::sweep() {
 
 void EdgeWorker::wake(const Share* share) {
   const auto place = shares_.find(share);
-  if (place == shares_.end()) return;
-  for (net::Signal* waiter : place->second->waiting) waiter->notify();
+  if (place != shares_.end()) look_again(*place->second);
 }
 
 void EdgeWorker::wake_everybody() {
@@ -217,17 +152,23 @@ proxy::UpstreamHandle EdgeWorker::take(const std::shared_ptr<Share>& share, net:
     }
   }
   if (best != nullptr) return proxy::UpstreamHandle(best->connection.open_stream(owner));
-  if (wish.local_only) return nullptr;
-  size_t fullest = share->legs.size();
+  if (wish.local_only || wish.no_bridge) return nullptr;
+  const size_t other = worker_with_legs(*share);
+  return other < share->legs.size() ? take_over_bridge(other, owner) : nullptr;
+}
+
+// Another one than this; share.legs.size() when there is none.
+size_t EdgeWorker::worker_with_legs(const Share& share) const noexcept {
+  size_t fullest = share.legs.size();
   uint32_t most = 0;
-  for (size_t at = 0; at < share->legs.size(); ++at) {
-    const uint32_t legs = at == index() ? 0 : share->legs[at].load(std::memory_order_relaxed);
+  for (size_t at = 0; at < share.legs.size(); ++at) {
+    const uint32_t legs = at == index() ? 0 : share.legs[at].load(std::memory_order_relaxed);
     if (legs > most) {
       most = legs;
       fullest = at;
     }
   }
-  return most != 0 ? take_over_bridge(fullest, owner) : nullptr;
+  return fullest;
 }
 
 proxy::UpstreamHandle EdgeWorker::take_over_bridge(size_t other, net::Signal& owner) {
@@ -267,15 +208,25 @@ net::Task<Result<proxy::ShareConnection>> EdgeWorker::connect(proxy::ShareWish w
     found.share = share->name;
     found.token = share->token_name;
   }
+  Result<proxy::UpstreamHandle> upstream = co_await obtain(share, wish, owner, client);
+  if (!upstream) co_return fail(upstream.error());
+  found.upstream = std::move(*upstream);
+  co_return std::move(found);
+}
+
+net::Task<Result<proxy::UpstreamHandle>> EdgeWorker::obtain(std::shared_ptr<Share> share, proxy::ShareWish wish,
+                                                            net::Signal& owner, proxy::ClientSide& client) {
+  const uint32_t hold_ms = edge_.registry().hold_ms();
   const TimeMs began_ms = reactor().now_ms();
   for (;;) {
-    found.upstream = take(share, owner, wish);
-    if (found.upstream != nullptr) co_return std::move(found);
-    if (wish.local_only) co_return fail(ErrorCode::upstream_closed);
+    proxy::UpstreamHandle upstream = take(share, owner, wish);
+    if (upstream != nullptr) co_return std::move(upstream);
+    const bool elsewhere = wish.no_bridge && worker_with_legs(*share) < share->legs.size();
+    if (wish.local_only || elsewhere) co_return fail(ErrorCode::upstream_closed);
     if (share->ended.load(std::memory_order_relaxed)) co_return fail(ErrorCode::share_away);
     // From when the last connection ended, or for a share that has some from now.
     const TimeMs away_since_ms = share->away_since_ms.load(std::memory_order_relaxed);
-    const TimeMs give_up_ms = (away_since_ms == 0 ? began_ms : away_since_ms) + registry.hold_ms();
+    const TimeMs give_up_ms = (away_since_ms == 0 ? began_ms : away_since_ms) + hold_ms;
     if (reactor().now_ms() >= give_up_ms) co_return fail(ErrorCode::share_away);
     const Wait waiting(*this, local(share), owner);
     if (!waiting.admitted) co_return fail(ErrorCode::share_busy);
