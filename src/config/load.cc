@@ -13,7 +13,6 @@
 
 #include "base/files.h"
 #include "config/draft.h"
-#include "config/prescan.h"
 
 namespace lintel::config {
 namespace {
@@ -177,25 +176,15 @@ class Loader {
     seen_.insert(error ? path : real.string());
     const std::string content = std::move(text);
     const uint32_t file = report_.add_file(name, content);
-    if (const DeepKey key = find_deep_key(content); key.line != 0) {
+    const std::optional<toml::table> parsed = parse_toml(report_, file, content);
+    if (!parsed) {
       is_incomplete_ = true;
-      report_.error({.file = file, .line = key.line, .column = key.column}, "this key has too many parts");
-      return;
-    }
-    toml::parse_result parsed = toml::parse(std::string_view(content), std::string_view());
-    if (parsed.failed()) {
-      is_incomplete_ = true;
-      const toml::source_position at = parsed.error().source().begin;
-      std::string message(parsed.error().description());
-      if (message.find("maximum nested value depth") != std::string::npos) message = "values are nested too deeply";
-      report_.error({.file = file, .line = static_cast<int>(at.line), .column = static_cast<int>(at.column)},
-                    fmt::format("not valid TOML: {}", message));
       return;
     }
     Context context{report_, file, folder};
     FileDraft draft{draft_, {}};
     Seen seen;
-    read_table<FileDraft>(context, parsed.table(), top_keys, draft, seen);
+    read_table<FileDraft>(context, *parsed, top_keys, draft, seen);
     for (Text& pattern : draft.includes) pending_.push_back({std::move(pattern), folder, depth + 1});
   }
 

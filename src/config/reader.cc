@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "base/files.h"
+#include "config/prescan.h"
 namespace lintel::config {
 namespace {
 
@@ -38,6 +39,21 @@ bool has_control(std::string_view text) {
 }
 
 }  // namespace
+
+std::optional<toml::table> parse_toml(Report& report, uint32_t file, std::string_view content) {
+  if (const DeepKey key = find_deep_key(content); key.line != 0) {
+    report.error({.file = file, .line = key.line, .column = key.column}, "this key has too many parts");
+    return std::nullopt;
+  }
+  toml::parse_result parsed = toml::parse(content, std::string_view());
+  if (!parsed.failed()) return std::move(parsed).table();
+  const toml::source_position at = parsed.error().source().begin;
+  std::string message(parsed.error().description());
+  if (message.find("maximum nested value depth") != std::string::npos) message = "values are nested too deeply";
+  report.error({.file = file, .line = static_cast<int>(at.line), .column = static_cast<int>(at.column)},
+               fmt::format("not valid TOML: {}", message));
+  return std::nullopt;
+}
 
 Where where_of(const Context& context, const toml::node& node) {
   const toml::source_position begin = node.source().begin;
@@ -195,7 +211,8 @@ std::optional<std::string> read_file_path(Context& context, const toml::node& no
 
 std::string table_name(std::string_view table) {
   if (table.empty()) return "a file's top level";
-  if (table == "site" || table == "trust") return fmt::format("[[{}]]", table);
+  if (table == "site" || table == "trust" || table == "token" || table == "share") return fmt::format("[[{}]]", table);
+  if (table.ends_with(" file")) return fmt::format("a {}", table);
   if (table == "site.route") return "[[site.route]]";
   return fmt::format("[{}]", table);
 }
@@ -204,7 +221,10 @@ void unknown_key(Context& context, const toml::key& key, std::string_view table,
                  std::span<const std::string_view> known) {
   std::string message = fmt::format("unknown key {} in {}", in_quotes(key.str()), table_name(table));
   std::string_view elsewhere;
+  const bool of_configuration =
+      std::ranges::any_of(known_keys(), [&](const KeyInfo& info) { return info.table == table; });
   for (const KeyInfo& info : known_keys()) {
+    if (!of_configuration) break;
     if (info.key == key.str() && elsewhere.empty())
       elsewhere = table_name(info.table) == table_name("") ? "-" : info.table;
   }

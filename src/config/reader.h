@@ -42,6 +42,9 @@ struct Text {
   Where where;
 };
 
+// The table that `content` is; reports and returns nothing when it is none.
+std::optional<toml::table> parse_toml(Report& report, uint32_t file, std::string_view content);
+
 Where where_of(const Context& context, const toml::node& node);
 Where where_of(const Context& context, const toml::key& key);
 // Reports "`what` must be `expected`, not an integer".

@@ -1,4 +1,4 @@
-// toml++ with errors as values. Only .cc files include it: those of this layer, and the doctor's, whose data are TOML.
+// toml++ with errors as values. Only .cc files include it, through reader.h or for data files.
 //
 // Debian's shared library holds the variant whose parser throws, so the parser is compiled once into toml.cc instead.
 #pragma once

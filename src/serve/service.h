@@ -83,7 +83,7 @@ class Service {
   std::unique_ptr<FileBroker> broker_;
   std::unique_ptr<net::BlockingPool> blocking_;  // of the control thread's own work
   AcmeSource acme_source_;
-  std::unique_ptr<AcmeService> acme_;  // outlives server_, which asks it
+  std::unique_ptr<AcmeService> acme_;   // outlives server_, which asks it
   std::unique_ptr<tunnel::Edge> edge_;  // outlives server_, whose workers use it
   std::unique_ptr<proxy::Server> server_;
   std::unique_ptr<SmallServer> admin_, metrics_;

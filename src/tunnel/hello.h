@@ -31,9 +31,9 @@ std::string_view name_of(ShareKind kind) noexcept;  // "http" | "sealed" | "tcp"
 struct Hello {
   unsigned version = 1;
   ShareKind kind = ShareKind::http;
-  std::string agent;     // 16 hex digits, the same for all connections of one agent process and share
-  std::string name;      // that is wanted, and once there was a Welcome its name; "" = a random one
-  std::string session;   // of an earlier Welcome; "" = the first connection
+  std::string agent;    // 16 hex digits, the same for all connections of one agent process and share
+  std::string name;     // that is wanted, and once there was a Welcome its name; "" = a random one
+  std::string session;  // of an earlier Welcome; "" = the first connection
   // Raised when the agent has lost all its connections: what the edge still holds of earlier generations are ghosts.
   // Connections that are dialled side by side have the same one.
   uint32_t generation = 0;

@@ -1,10 +1,13 @@
 // Who has which name at an edge: sessions of agents, their connections ("legs") by worker, and names that rest. Thread-
 // safe; no sockets, the time is given in. Rules (docs/tunnel.md):
-// - one session per name, unless every session of it asked for `pool`;
-// - a session is resumed with its secret: the legs that it had before are ghosts then, and end;
-// - a name that its session has left is kept for its token for limits::share_rest_s, and for `hold` requests wait for
-// it;
-// - limits per token; names of `allow`; own domains lead to the shares of their token.
+// - one session per name, unless every session of it asked for `pool`; all of one token;
+// - a session is resumed with its secret; when the agent has raised its generation, the legs that the session had
+//   before are ghosts, and end;
+// - a name whose session has no leg is kept for `hold`: requests wait for it. Another agent of the same token gets it
+//   at once, since an agent that was started anew does not know the secret;
+// - after that the name rests: for limits::share_rest_s only its token gets it;
+// - what was in use when the edge was killed is away, as if it had just lost its legs, when the edge begins again;
+// - limits per token; names of `allow`; an own domain leads to its token's share that came first.
 #pragma once
 
 #include <atomic>
@@ -39,7 +42,7 @@ struct Share {
   const ShareKind kind;
   std::vector<std::atomic<uint32_t>> legs;  // connections of agents, by worker that holds them
   std::atomic<uint32_t> waiting{0};         // visitors' requests that wait for an agent
-  std::atomic<TimeMs> away_since_ms{0};     // when the last leg ended; 0 = there is one, or there never was
+  std::atomic<TimeMs> away_since_ms{0};     // when the last leg ended, or none had come yet; 0 = there is one
   std::atomic<uint16_t> tcp_port{0};
   std::atomic<bool> listening{false};  // a worker accepts at tcp_port
   std::atomic<bool> ended{false};                         // its agent has ended it: nothing is to be waited for
@@ -55,6 +58,8 @@ struct Share {
   }
 };
 
+// Granted.session of one that was resumed by a new generation is another than before: what is said of the old one does
+// not concern it.
 struct Granted {
   std::shared_ptr<Share> share;
   SessionId session = 0;
@@ -85,8 +90,9 @@ class Registry {
   Registry(config::Edge edge, uint16_t public_port, size_t workers, const Clock& clock, std::string state_folder);
   ~Registry();
 
-  // An agent's request for a connection. `token`: of the Authorization field, without "Bearer". Counts refusals of an
-  // address and refuses at once when there were too many.
+  // An agent's request for a connection. `token`: of the Authorization field, without "Bearer". Tokens that are no good
+  // are counted by address, and refused as agent_limited when there were too many; a good one always passes, so that
+  // nobody locks out the neighbours behind his address.
   std::expected<Granted, Denied> admit(std::string_view token, const Hello& hello, const IpAddress& from);
   // A leg of the session runs on `worker` / has ended. leg_opened is false when the session has been ended meanwhile.
   bool leg_opened(SessionId session, size_t worker);
@@ -101,10 +107,12 @@ class Registry {
   bool remembered(std::string_view host) const;
 
   // The tokens file has changed, or the configuration was reloaded. Returns the sessions whose token is gone, expired,
-  // banned, or no longer allows their name: their legs are to be ended.
+  // banned, or no longer allows their name: their legs are to be ended. Of replace_edge() also those that lead to other
+  // hosts now: they come back and are told.
   std::vector<SessionId> replace_tokens(std::shared_ptr<const TokenTable> tokens);
   std::vector<SessionId> replace_edge(config::Edge edge);
-  // Once a second: tokens that expire, sessions that did not come back within `hold`, names whose rest is over.
+  // Once a second, on the control thread: tokens that expire, sessions that did not come back within `hold`, names
+  // whose rest is over. Writes the state's file when a name has come or gone: blocks.
   std::vector<SessionId> look_after();
 
   // Waiting of all shares, bounded by limits::edge_waiting_count: false when there is no place.
@@ -119,6 +127,7 @@ class Registry {
 
  private:
   struct Impl;
+  class Change;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -71,9 +71,9 @@ class TokenFile {
   const std::string& file() const noexcept { return file_; }
   // At the start: an error refuses it.
   Outcome<std::shared_ptr<const TokenTable>> load();
-  // Once a second: the table when the file has changed, else null. A file that cannot be read or has mistakes is logged,
-  // once, and the tokens stay as they are. A file that is gone (in two looks, since editors take it away for a moment)
-  // has no tokens.
+  // Once a second: the table when the file has changed, else null. A file that cannot be read or has mistakes is
+  // logged, once, and the tokens stay as they are. A file that is gone (in two looks, since editors take it away for a
+  // moment) has no tokens.
   std::shared_ptr<const TokenTable> look();
 
  private:
