@@ -44,17 +44,27 @@ void Stream::open(Reactor& reactor, int fd, Signal* owner, bool connecting) {
   watch_.owner = owner;
 }
 
-void Stream::adopt(Reactor& reactor, Stream& other, Signal* owner) {
-  open(reactor, other.watch_.release(), owner);
-  watch_.readable = true;
-  watch_.peer_closed = other.watch_.peer_closed;
-  output_ = std::move(other.output_);
-  cipher_ = std::move(other.cipher_);
-  engine_ = std::move(other.engine_);
-  failed_ = other.failed_;
-  write_failed_ = other.write_failed_;
-  held_plain_ = other.held_plain_;
-  ended_ = other.ended_;
+Stream::Parcel Stream::give_away() {
+  Parcel parcel;
+  parcel.peer_closed = watch_.peer_closed;
+  parcel.fd = UniqueFd(watch_.release());
+  parcel.engine = std::move(engine_);
+  parcel.output = std::move(output_);
+  parcel.cipher = std::move(cipher_);
+  parcel.held_plain = held_plain_;
+  parcel.ended = ended_;
+  return parcel;
+}
+
+void Stream::take(Reactor& reactor, Parcel parcel, Signal* owner) {
+  open(reactor, parcel.fd.release(), owner);
+  watch_.readable = true;  // nothing is known: the first read asks the kernel
+  watch_.peer_closed = parcel.peer_closed;
+  engine_ = std::move(parcel.engine);
+  output_ = std::move(parcel.output);
+  cipher_ = std::move(parcel.cipher);
+  held_plain_ = parcel.held_plain;
+  ended_ = parcel.ended;
 }
 
 int Stream::connect_error() noexcept {

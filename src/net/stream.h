@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/errors.h"
 #include "base/ip.h"
+#include "net/fd.h"
 #include "net/reactor.h"
 #include "tls/engine.h"
 
@@ -42,9 +43,16 @@ class Stream {
   void open(Reactor& reactor, int fd, Signal* owner, bool connecting = false);
   // Gives the descriptor away; nothing of it may have been read or be unsent.
   int release() noexcept { return watch_.release(); }
-  // Takes the connection of `other` over, also from another reactor whose thread has let go of it. Nothing may be
-  // blocked() there.
-  void adopt(Reactor& reactor, Stream& other, Signal* owner);
+  // A connection between two streams: for another flow, or for another worker, whose thread then has it alone.
+  struct Parcel {
+    UniqueFd fd;
+    tls::Engine engine;
+    Buffer output, cipher;
+    bool peer_closed = false, held_plain = false, ended = false;
+  };
+  // What is left is as if it had been closed. Not while it is blocked() or has failed.
+  Parcel give_away();
+  void take(Reactor& reactor, Parcel parcel, Signal* owner);
   void set_owner(Signal* owner) noexcept { watch_.owner = owner; }
   // The next try_read() asks the kernel, although no event has told of anything yet.
   void assume_readable() noexcept { watch_.readable = true; }

@@ -58,8 +58,8 @@ class EdgeGate {
   virtual ~EdgeGate() = default;
   // May the agent come in? The connection is then upgraded and handed to attach().
   virtual AgentAnswer admit(const AgentRequest& request) = 0;
-  // Takes the connection of an admitted agent, whose 101 has been sent. The stream belongs to this worker's reactor.
-  virtual void attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) = 0;
+  // Takes the connection of an admitted agent, whose 101 has been sent.
+  virtual void attach(uint64_t ticket, net::Stream::Parcel connection, std::string peer) = 0;
   // The connection was lost before attach().
   virtual void forget(uint64_t ticket) noexcept = 0;
   // A stream to the agent of a share; waits for one that is away. Errors: share_unknown, share_away, share_busy,

@@ -219,10 +219,8 @@ net::Task<void> H1Client::hand_over(uint64_t ticket) {
   } forgetting{edge, ticket};
   const bool drained = co_await connection_.drain();
   if (!drained || !input_.empty()) co_return;  // it speaks before its turn
-  auto stream = std::make_unique<net::Stream>();
-  stream->adopt(connection_.worker.reactor(), stream_, nullptr);
   forgetting.ticket = 0;
-  edge.attach(ticket, std::move(stream), connection_.context.peer_text);
+  edge.attach(ticket, stream_.give_away(), connection_.context.peer_text);
 }
 
 // --- the request's body

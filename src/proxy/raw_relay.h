@@ -1,5 +1,5 @@
-// Octets that are not HTTP through a tunnel: a visitor's socket at an edge, a stream of the tunnel, and at the agent the
-// socket of the app. The two ends wear the coats of an exchange's two sides.
+// Octets that are not HTTP through a tunnel: a visitor's socket at an edge, a stream of the tunnel, and at the agent
+// the socket of the app. The two ends wear the coats of an exchange's two sides.
 #pragma once
 
 #include <string_view>

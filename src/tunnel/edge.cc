@@ -90,4 +90,9 @@ bool Edge::give_raw(size_t worker, std::shared_ptr<RawVisitor> visitor) {
   return post(workers_.at(worker), [visitor](EdgeWorker& self) { self.serve_raw(std::move(*visitor)); });
 }
 
+bool Edge::give_leg(size_t worker, std::shared_ptr<NewLeg> leg) {
+  const std::lock_guard lock(mutex_);
+  return post(workers_.at(worker), [leg](EdgeWorker& self) { self.take_leg(std::move(*leg)); });
+}
+
 }  // namespace lintel::tunnel

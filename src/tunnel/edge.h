@@ -34,6 +34,14 @@ struct RawVisitor {
   std::shared_ptr<Share> share;
 };
 
+// An agent's connection that has been let in.
+struct NewLeg {
+  std::shared_ptr<Share> share;
+  SessionId session = 0;
+  net::Stream::Parcel connection;
+  std::string peer;
+};
+
 class Edge {
  public:
   // Reads the tokens. Errors: config_invalid, io_error, not_found.
@@ -59,6 +67,8 @@ class Edge {
   void end_sessions(std::vector<SessionId> sessions);
   // Gives `fd`, one end of a bridge, to the worker with that index. False: it has gone.
   bool give_bridge(size_t worker, int fd);
+  // Moves an agent's connection to the worker with that index. False: it has gone, and the connection is closed.
+  bool give_leg(size_t worker, std::shared_ptr<NewLeg> leg);
   // Moves a visitor to the worker with that index. False: it has gone, and the connection is closed.
   bool give_raw(size_t worker, std::shared_ptr<RawVisitor> visitor);
   // What a worker may say to another of its visitors.
@@ -81,7 +91,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   ~EdgeWorker() override;
 
   proxy::AgentAnswer admit(const proxy::AgentRequest& request) override;
-  void attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) override;
+  void attach(uint64_t ticket, net::Stream::Parcel connection, std::string peer) override;
   void forget(uint64_t ticket) noexcept override;
   net::Task<Result<proxy::ShareConnection>> connect(proxy::ShareWish wish, net::Signal& owner,
                                                     proxy::ClientSide& client) override;
@@ -96,6 +106,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   void end_session(SessionId session);
   void serve_bridge(int fd);
   void serve_raw(RawVisitor visitor);
+  void take_leg(NewLeg leg);
   net::Reactor& reactor() noexcept { return worker_.reactor(); }
   size_t index() const noexcept { return worker_.index(); }
 

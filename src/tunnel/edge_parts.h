@@ -12,11 +12,14 @@ namespace lintel::tunnel {
 
 // A connection of an agent that this worker has.
 struct EdgeWorker::Leg final : proxy::H2UpstreamOwner {
-  Leg(EdgeWorker& w, Ticket t, std::unique_ptr<net::Stream> stream, const std::string& peer)
+  Leg(EdgeWorker& w, NewLeg&& from, std::unique_ptr<net::Stream> stream)
       : worker(w),
-        share(std::move(t.share)),
-        session(t.session),
-        connection(w.reactor(), *this, std::move(stream), peer, proxy::H2Upstream::Peer::tunnel) {}
+        share(std::move(from.share)),
+        session(from.session),
+        connection(w.reactor(), *this, std::move(stream), std::move(from.peer), proxy::H2Upstream::Peer::tunnel) {}
+  ~Leg() { share->placed[worker.index()].fetch_sub(1, std::memory_order_relaxed); }
+  Leg(const Leg&) = delete;
+  Leg& operator=(const Leg&) = delete;
   void opened() noexcept override {}
   void closed() noexcept override {}
   void changed() noexcept override { worker.leg_changed(*this); }

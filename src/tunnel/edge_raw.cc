@@ -68,8 +68,9 @@ net::Task<ErrorCode> EdgeWorker::pass_octets(RawVisitor& visitor, net::Signal& s
   request.target = share.kind == ShareKind::tcp ? "/tcp" : "/sealed";
   (*upstream)->send_request(request);
   char header[forwarded::proxy_header_v2_bytes];
-  const size_t size = forwarded::write_proxy_header(
-      visitor.address, visitor.port, visitor.address.is_v4() ? IpAddress() : IpAddress::v6({}), visitor.public_port, header);
+  const size_t size = forwarded::write_proxy_header(visitor.address, visitor.port,
+                                                    visitor.address.is_v4() ? IpAddress() : IpAddress::v6({}),
+                                                    visitor.public_port, header);
   (*upstream)->send_body({header, size});
   (*upstream)->flush();
   proxy::RawCounts counts;

@@ -14,8 +14,7 @@ namespace lintel::tunnel {
 
 using proxy::H2Upstream;
 
-EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker)
-    : edge_(edge), worker_(worker), accepting_(worker.reactor()) {
+EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker) : edge_(edge), worker_(worker), accepting_(worker.reactor()) {
   edge_.join(*this);
 }
 
@@ -59,12 +58,33 @@ proxy::AgentAnswer EdgeWorker::admit(const proxy::AgentRequest& request) {
 
 void EdgeWorker::forget(uint64_t ticket) noexcept { tickets_.erase(ticket); }
 
-void EdgeWorker::attach(uint64_t ticket, std::unique_ptr<net::Stream> stream, std::string peer) {
+// An agent's connections are spread over the workers, wherever the kernel has put them: each then finds one of its own.
+void EdgeWorker::attach(uint64_t ticket, net::Stream::Parcel connection, std::string peer) {
   auto known = tickets_.extract(ticket);
   if (known.empty()) return;
-  Local& place = local(known.mapped().share);
-  place.legs.push_back(std::make_unique<Leg>(*this, std::move(known.mapped()), std::move(stream), peer));
+  NewLeg leg{known.mapped().share, known.mapped().session, std::move(connection), std::move(peer)};
+  std::vector<std::atomic<uint32_t>>& placed = leg.share->placed;
+  size_t to = index();
+  for (size_t at = 0; at < placed.size(); ++at) {
+    if (placed[at].load(std::memory_order_relaxed) < placed[to].load(std::memory_order_relaxed)) to = at;
+  }
+  // OpenSSL's object stays with the context that made it.
+  if (leg.connection.engine.ssl() != nullptr) to = index();
+  placed[to].fetch_add(1, std::memory_order_relaxed);
+  if (to == index()) return take_leg(std::move(leg));
+  const std::shared_ptr<Share> share = leg.share;
+  if (!edge_.give_leg(to, std::make_shared<NewLeg>(std::move(leg)))) {
+    placed[to].fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void EdgeWorker::take_leg(NewLeg leg) {
+  Local& place = local(leg.share);
+  auto stream = std::make_unique<net::Stream>();
+  stream->take(reactor(), std::move(leg.connection), nullptr);
+  place.legs.push_back(std::make_unique<Leg>(*this, std::move(leg), std::move(stream)));
   place.legs.back()->connection.start();
+  if (leaving_) place.legs.back()->connection.say_goodbye();
 }
 
 // Runs inside the connection's own calls: nothing is destroyed here.
