@@ -269,9 +269,15 @@ void check_names(Report& report, const Draft& draft, const SiteDraft& site, bool
                    "certificate = \"acme\" needs names; for hosts that are not known beforehand write on_demand = true "
                    "and [acme.on_demand] with ask or allow");
     } else if (host.value.starts_with("*.") && !site.site.on_demand && (!uses("dns-01") || acme.dns_hook.empty())) {
-      report.error(host.where, fmt::format("a certificate for {} needs the challenge dns-01: add \"dns-01\" to "
-                                           "acme.challenges, and acme.dns_hook",
-                                           in_quotes(host.raw)));
+      std::string message = fmt::format(
+          "a certificate for {} needs the challenge dns-01: add \"dns-01\" to acme.challenges, and acme.dns_hook",
+          in_quotes(host.raw));
+      if (site.site.edge != EdgeRole::none) {
+        message +=
+            "; or write edge.certificate = { file = ..., key = ... }. One certificate for each share would meet "
+            "the issuers' weekly limits, and publish every name in the logs of Certificate Transparency";
+      }
+      report.error(host.where, std::move(message));
     } else if (all_public && is_private_name(host.value)) {
       report.error(host.where,
                    fmt::format("no public issuer signs for {}; use certificate = \"local\", or the directory "

@@ -74,7 +74,15 @@ std::string file_with(const Row& row) {
   if (row.table.empty()) {
     top = row.example.starts_with('[') ? "" : row.example;
     if (row.example == "[acme]") route = row.example;
+    if (row.example == "[edge]")
+      route = "[edge]\ndomain = \"t.example.com\"\ntokens = \"t.toml\"\ncertificate = \"local\"";
     if (row.example == "[[trust]]") route = "[[trust]]\npeers = [\"10.0.0.2\"]\nsource = \"x-forwarded\"";
+  } else if (row.table.starts_with("edge")) {
+    route = "[edge]\n" + row.example + "\n";
+    for (const char* line :
+         {"domain = \"t.example.com\"\n", "tokens = \"tokens.toml\"\n", "certificate = \"local\"\n"}) {
+      if (!std::string_view(line).starts_with(key)) route += line;
+    }
   } else if (row.table.starts_with("server")) {
     server = row.example;
   } else if (row.table == "site.to.tls") {
@@ -103,8 +111,8 @@ std::string file_with(const Row& row) {
 
 TEST(Documentation, examples_are_what_the_parser_accepts) {
   const Folder folder;
-  for (const char* name :
-       {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "hmac.txt", "clients.pem"}) {
+  for (const char* name : {"example.pem", "example.key", "internal-ca.pem", "lintel.pem", "lintel.key", "edge.pem",
+                           "edge.key", "hmac.txt", "clients.pem"}) {
     folder.write(name);
   }
   folder.write("users.txt", "ann:$2y$05$ay4WV8iA5euXIlDB2P0dqu8a/ggb4w3V30Big0bBGU.T7OEQeCBe2\n");

@@ -52,8 +52,19 @@ struct IssuerDraft {
   Where where;
 };
 
+struct EdgeDraft {
+  bool is_there = false;
+  Edge edge;
+  Where where;
+  Seen seen;
+  Text domain;
+  std::vector<Text> names;  // own domains
+  SiteDraft certificate;    // only that
+};
+
 struct Draft {
   Config config;
+  EdgeDraft edge;
   Seen server, timeouts, acme;
   std::vector<IssuerDraft> issuers;
   IssuerDraft every_issuer;  // what [acme] says for all of them
@@ -65,6 +76,7 @@ struct Draft {
 void read_server(Context& context, const toml::table& table, Draft& draft);
 void read_site(Context& context, const toml::table& table, Draft& draft);
 void read_acme(Context& context, const toml::table& table, Draft& draft);
+void read_edge(Context& context, const toml::table& table, Draft& draft);
 void read_trust(Context& context, const toml::table& table, Draft& draft);
 void read_route(Context& context, const toml::table& table, SiteDraft& site);
 // A site's or route's `to`: one endpoint or an array of them.
@@ -75,6 +87,9 @@ void read_listeners(Context& context, const toml::node& node, bool tls, Draft& d
 // Checks what needs more than one value, reports, and moves all into draft.config. `main` is where the report points
 // for what is missing altogether.
 void validate(Report& report, Draft& draft, const Where& main);
+
+// Looks at what [edge] and the rest say together, and adds the edge's own sites. Reports.
+void check_edge(Report& report, Draft& draft);
 
 // Makes the trust rules, and looks at what they and the sites say together. Reports.
 void check_trust(Report& report, Draft& draft);
@@ -92,6 +107,7 @@ void add_listener_keys(std::vector<KeyInfo>& all);
 void add_endpoint_keys(std::vector<KeyInfo>& all);
 void add_site_keys(std::vector<KeyInfo>& all);
 void add_acme_keys(std::vector<KeyInfo>& all);
+void add_edge_keys(std::vector<KeyInfo>& all);
 void add_trust_keys(std::vector<KeyInfo>& all);
 void add_route_keys(std::vector<KeyInfo>& all);
 

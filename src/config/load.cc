@@ -58,6 +58,12 @@ bool read_acme_table(Context& context, const toml::node& node, FileDraft& file) 
   return true;
 }
 
+bool read_edge_table(Context& context, const toml::node& node, FileDraft& file) {
+  const toml::table* table = read_table_node(context, node, "edge");
+  if (table != nullptr) read_edge(context, *table, file.draft);
+  return true;
+}
+
 bool read_trusts(Context& context, const toml::node& node, FileDraft& file) {
   if (!node.is_array()) {
     wrong_type(context, node, "trust", "an array of tables, each written as [[trust]]");
@@ -75,6 +81,7 @@ constexpr Key<FileDraft> top_keys[] = {
     {{"", "server", "table", "{}", true}, read_server_table},
     {{"", "site", "array of tables", "required", true}, read_sites},
     {{"", "acme", "table", "{}", true}, read_acme_table},
+    {{"", "edge", "table", "{}", true}, read_edge_table},
     {{"", "trust", "array of tables", "[]", true}, read_trusts},
 };
 
@@ -288,6 +295,7 @@ const std::vector<KeyInfo>& known_keys() {
     add_route_keys(keys);
     add_trust_keys(keys);
     add_acme_keys(keys);
+    add_edge_keys(keys);
     return keys;
   }();
   return all;

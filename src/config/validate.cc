@@ -145,7 +145,7 @@ void check_site(Report& report, const Draft& draft, const SiteDraft& site) {
                  "this site needs a certificate, since there is an https listener: \"acme\", \"local\", "
                  "\"self-signed\" or { file = ..., key = ... }");
   }
-  if (!site.seen.contains("to") && !site.site.maintenance) {
+  if (!site.seen.contains("to") && !site.site.maintenance && site.site.edge == EdgeRole::none) {
     report.error(site.where,
                  "this site has no \"to\"; write where the app listens, as in to = \"http://127.0.0.1:8000\"");
   }
@@ -199,9 +199,10 @@ void validate(Report& report, Draft& draft, const Where& main) {
   // After an error in `https` or `http` the list may be empty for that reason alone.
   if (draft.listeners.empty() && !report.failed())
     report.error(main, "there is no listener: both https and http are empty");
-  if (draft.sites.empty() && !report.failed()) {
+  if (draft.sites.empty() && !draft.edge.is_there && !report.failed()) {
     report.error(main, "there is no site; add [[site]] with hosts and to");
   }
+  check_edge(report, draft);
   check_hosts(report, draft);
   for (const SiteDraft& site : draft.sites) check_site(report, draft, site);
   check_trust(report, draft);

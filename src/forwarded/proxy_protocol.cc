@@ -1,9 +1,8 @@
 #include "forwarded/proxy_protocol.h"
 
-#include <cstring>
-
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 
 #include "base/limits.h"
@@ -363,7 +362,7 @@ size_t write_proxy_header(const IpAddress& source, uint16_t source_port, const I
   };
   char* at = to;
   std::memcpy(at, "\r\n\r\n\0\r\nQUIT\n", 12);
-  at[12] = 0x21;                                // version 2, PROXY
+  at[12] = 0x21;                                 // version 2, PROXY
   at[13] = static_cast<char>(v4 ? 0x11 : 0x21);  // TCP over IPv4 or IPv6
   at = put_number(at + 14, v4 ? 12 : 36);
   at = put_address(at, source);

@@ -37,7 +37,7 @@ struct ServerOptions {
   tls::CertificateSource* acme = nullptr;
   std::function<std::optional<std::string>(std::string_view token)> acme_answer;  // of http-01; thread-safe
   std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;                    // empty: this server is no edge
-  RawGate* raw_gate = nullptr;                                  // of an agent; needs workers = 1
+  RawGate* raw_gate = nullptr;                                                    // of an agent; needs workers = 1
   bool force_http = false;  // plain requests on a TLS port are served, not redirected
   std::vector<InheritedSocket> inherited;
   // Called when every port is bound and every key is read, before a thread exists: drops privileges.

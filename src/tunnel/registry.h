@@ -45,7 +45,7 @@ struct Share {
   std::atomic<uint32_t> waiting{0};         // visitors' requests that wait for an agent
   std::atomic<TimeMs> away_since_ms{0};     // when the last leg ended, or none had come yet; 0 = there is one
   std::atomic<uint16_t> tcp_port{0};
-  std::atomic<bool> listening{false};  // a worker accepts at tcp_port
+  std::atomic<bool> listening{false};                     // a worker accepts at tcp_port
   std::atomic<bool> ended{false};                         // its agent has ended it: nothing is to be waited for
   std::shared_ptr<std::atomic<uint32_t>> token_requests;  // under way, of all shares of the token
   // For status and metrics.
