@@ -238,6 +238,7 @@ std::vector<std::string> files_of(const config::Config& config) {
       add(endpoint.tls.key_file);
     }
   };
+  add(config.edge.tokens_file);
   for (const config::AcmeIssuer& issuer : config.acme.issuers) {
     add(issuer.ca_file);
     add(issuer.eab_hmac_file);

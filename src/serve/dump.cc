@@ -104,6 +104,19 @@ json dump_acme(const config::Acme& acme) {
   return {{"email", acme.email}, {"agree", acme.agree}, {"issuers", issuers}, {"challenges", acme.challenges}};
 }
 
+json dump_edge(const config::Edge& edge) {
+  if (!edge.on()) return nullptr;
+  return {
+      {"domain", edge.domain},
+      {"tokens", edge.tokens_file},
+      {"tcp_ports", {edge.tcp_first, edge.tcp_last}},
+      {"hold_ms", edge.hold_ms},
+      {"interstitial", edge.interstitial},
+      {"names", edge.names},
+      {"limits",
+       {{"shares", edge.shares_per_token}, {"agents", edge.agents_per_token}, {"requests", edge.requests_per_token}}}};
+}
+
 }  // namespace
 
 std::string dump_config(const config::Config& config) {
@@ -124,6 +137,7 @@ std::string dump_config(const config::Config& config) {
                       {"access_log", config.access_log},
                       {"metrics", config.metrics}}},
                     {"acme", dump_acme(config.acme)},
+                    {"edge", dump_edge(config.edge)},
                     {"trust_rules", config.trust.size()},
                     {"sites", sites}};
   return all.dump(2, ' ', false, json::error_handler_t::replace) + "\n";

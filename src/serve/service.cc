@@ -216,7 +216,11 @@ void Service::announce() const {
   for (const config::Site& site : config().sites) {
     std::string to;
     for (const config::Endpoint& endpoint : site.to) to += (to.empty() ? "" : ", ") + endpoint.url;
-    fmt::print(stderr, "lintel: {} -> {}\n", fmt::join(site.hosts, ", "), to.empty() ? "its routes" : to);
+    fmt::print(stderr, "lintel: {} -> {}\n", fmt::join(site.hosts, ", "),
+               !to.empty()                             ? to
+               : site.edge == config::EdgeRole::door   ? "agents"
+               : site.edge == config::EdgeRole::shares ? "shares"
+                                                       : "its routes");
     const size_t done = static_cast<size_t>(&site - config().sites.data()) + 1;
     if (done == limits::announced_sites_count && config().sites.size() > done) {
       fmt::print(stderr, "lintel: and {} sites more\n", config().sites.size() - done);

@@ -40,10 +40,10 @@ struct Share {
   const std::string name;
   const std::string token_name;
   const ShareKind kind;
-  std::vector<std::atomic<uint32_t>> legs;  // connections of agents, by worker that holds them
+  std::vector<std::atomic<uint32_t>> legs;    // connections of agents, by worker that holds them
   std::vector<std::atomic<uint32_t>> placed;  // the same and those that are on their way there
-  std::atomic<uint32_t> waiting{0};         // visitors' requests that wait for an agent
-  std::atomic<TimeMs> away_since_ms{0};     // when the last leg ended, or none had come yet; 0 = there is one
+  std::atomic<uint32_t> waiting{0};           // visitors' requests that wait for an agent
+  std::atomic<TimeMs> away_since_ms{0};       // when the last leg ended, or none had come yet; 0 = there is one
   std::atomic<uint16_t> tcp_port{0};
   std::atomic<bool> listening{false};                     // a worker accepts at tcp_port
   std::atomic<bool> ended{false};                         // its agent has ended it: nothing is to be waited for
