@@ -36,7 +36,7 @@ using SessionId = uint64_t;
 // One name. Shared by the workers; what is atomic is written by all of them.
 struct Share {
   Share(std::string n, std::string token, ShareKind k, size_t workers)
-      : name(std::move(n)), token_name(std::move(token)), kind(k), legs(workers) {}
+      : name(std::move(n)), token_name(std::move(token)), kind(k), legs(workers), placed(workers) {}
   const std::string name;
   const std::string token_name;
   const ShareKind kind;
