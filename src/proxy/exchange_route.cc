@@ -170,9 +170,13 @@ void Exchange::note_upgrade() {
   }
   if (!head_.has_upgrade || head_.framing != http::Framing::none) return;
   const http::Field* field = head_.fields.find(http::FieldId::upgrade);
-  if (field == nullptr || !http::is_token(field->value)) return;
-  if (http::equal_ignoring_case(field->value, "h2c") || http::equal_ignoring_case(field->value, "h2") ||
-      http::equal_ignoring_case(field->value, "http") || http::equal_ignoring_case(field->value, "tls")) {
+  if (field == nullptr) return;
+  // protocol-name ["/" protocol-version] (RFC 9110 7.8); of a list nothing is taken.
+  const size_t slash = std::min(field->value.find('/'), field->value.size());
+  const std::string_view name = field->value.substr(0, slash);
+  if (!http::is_token(name) || (slash < field->value.size() && !http::is_token(field->value.substr(slash + 1)))) return;
+  if (http::equal_ignoring_case(name, "h2c") || http::equal_ignoring_case(name, "h2") ||
+      http::equal_ignoring_case(name, "http") || http::equal_ignoring_case(name, "tls")) {
     return;
   }
   upgrade_ = field->value;

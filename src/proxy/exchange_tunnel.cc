@@ -33,7 +33,7 @@ void Exchange::answer_at_door() {
   EdgeGate* const edge = worker_.edge();
   if (head_.target != agent_path || edge == nullptr) return answer_page(ErrorCode::share_unknown);
   const bool asks = head_.method_id == http::Method::get && head_.framing == http::Framing::none && identity_.https &&
-                    head_.has_upgrade && only_value(head_.fields, "upgrade") == upgrade_token;
+                    head_.version == http::Version::http11 && upgrade_ == upgrade_token;
   if (!asks) return answer_page(ErrorCode::agent_protocol);
   const AgentRequest request{.authorization = only_value(head_.fields, "authorization"),
                              .hello = only_value(head_.fields, "lintel-hello"),
