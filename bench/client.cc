@@ -61,6 +61,19 @@ SSL_CTX* make_context(const std::string& alpn) {
   return context;
 }
 
+namespace {
+in_addr server_address{};
+std::string server_name;
+}  // namespace
+
+void set_server(const std::string& address, const std::string& name) {
+  if (inet_pton(AF_INET, address.c_str(), &server_address) != 1) {
+    std::fprintf(stderr, "bench_loadgen: --address wants an IPv4 address, not \"%s\"\n", address.c_str());
+    std::exit(2);
+  }
+  server_name = name;
+}
+
 bool Client::open(uint16_t port, SSL_CTX* context, SSL_SESSION* session) {
   fd_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd_ < 0) return false;
@@ -69,14 +82,14 @@ bool Client::open(uint16_t port, SSL_CTX* context, SSL_SESSION* session) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_addr = server_address;
   if (connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno != EINPROGRESS) return false;
   connected_ = false;
   if (context == nullptr) return true;
   ssl_ = SSL_new(context);
   SSL_set_fd(ssl_, fd_);
   SSL_set_connect_state(ssl_);
-  SSL_set_tlsext_host_name(ssl_, "localhost");
+  SSL_set_tlsext_host_name(ssl_, server_name.c_str());
   if (session != nullptr) SSL_set_session(ssl_, session);
   return true;
 }

@@ -28,6 +28,9 @@ double seconds_since(Clock::time_point start);
 // `alpn` is "http/1.1" or "h2". The context is never freed: the program ends with it.
 SSL_CTX* make_context(const std::string& alpn);
 
+// The server of all connections, an IPv4 address, and its name. Called once, before the first connection.
+void set_server(const std::string& address, const std::string& name);
+
 class Client {
  public:
   enum class Step : uint8_t { done, wants_read, wants_write, failed };
@@ -37,7 +40,7 @@ class Client {
   Client& operator=(const Client&) = delete;
   ~Client() { close(); }
 
-  // Starts a TCP connection to 127.0.0.1:port, and TLS with SNI "localhost" when `context` is not null.
+  // Starts a TCP connection to the server's address, and TLS with its name as SNI when `context` is not null.
   // `session` is offered for resumption when not null. False: no descriptor or address.
   bool open(uint16_t port, SSL_CTX* context, SSL_SESSION* session);
   // One step of connect and handshake; call again when the descriptor is ready as told.
@@ -101,5 +104,7 @@ int run_handshakes(const Options& options);
 int run_idle(const Options& options);
 int run_websocket(const Options& options);
 int run_latency(const Options& options);
+int run_bulk(const Options& options);
+int run_delay_line(const Options& options);
 
 }  // namespace bench

@@ -23,8 +23,8 @@ FIELDS = (
 )
 
 
-def h1_request(path="/", fields=FIELDS):
-    lines = [f"GET {path} HTTP/1.1", "Host: localhost"] + [f"{name}: {value}" for name, value in fields]
+def h1_request(path="/", fields=FIELDS, host="localhost"):
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}"] + [f"{name}: {value}" for name, value in fields]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
@@ -71,14 +71,14 @@ def environment(env):
 
 
 def run_tool(command, env, timeout):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=environment(env),
+    done = subprocess.run(env.placed([str(part) for part in command]), capture_output=True, text=True, env=environment(env),
                           timeout=timeout, preexec_fn=on_core(LOAD_CORE))
     return done.stdout + done.stderr
 
 
-def wrk(env, url, connections, seconds, fields=FIELDS):
+def wrk(env, url, connections, seconds, fields=FIELDS, host="localhost"):
     """(answers, answers per second); any error or an answer other than 2xx fails the run."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-H", "Host: localhost"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-H", f"Host: {host}"]
     for name, value in fields:
         command += ["-H", f"{name}: {value}"]
     output = run_tool(command + [url], env, seconds + 30)
@@ -128,7 +128,7 @@ class Held:
     """bench_loadgen in a mode that waits on stdin: a line for each stage."""
 
     def __init__(self, env, mode, **options):
-        self.process = subprocess.Popen(loadgen_command(env, mode, options), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(env.placed(loadgen_command(env, mode, options)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, env=environment(env), preexec_fn=on_core(LOAD_CORE))
         self.first = self._line()
 

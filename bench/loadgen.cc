@@ -3,6 +3,8 @@
 //   bench_loadgen idle       --port P --request FILE [--count N] [--connections C] [--h2] [--plain]
 //   bench_loadgen websocket  --port P --request FILE [--connections C] [--milliseconds M] [--size S] [--plain]
 //   bench_loadgen latency    --port P --request FILE --rate R [--connections C] [--milliseconds M] [--plain]
+//   bench_loadgen bulk       --port P --request FILE [--milliseconds M] [--warm-milliseconds M] [--plain]
+// Each takes --address (default 127.0.0.1) and --name (default localhost) of the server.
 #include <sys/resource.h>
 
 #include <csignal>
@@ -25,11 +27,14 @@ int main(int argc, char** argv) {
     const bool has_value = i + 1 < argc && !std::string_view(argv[i + 1]).starts_with("--");
     options[std::string(name)] = has_value ? argv[++i] : "1";
   }
+  bench::set_server(bench::text(options, "address", "127.0.0.1"), bench::text(options, "name", "localhost"));
   const std::string_view mode = argc > 1 ? argv[1] : "";
   if (mode == "handshakes") return bench::run_handshakes(options);
   if (mode == "idle") return bench::run_idle(options);
   if (mode == "websocket") return bench::run_websocket(options);
   if (mode == "latency") return bench::run_latency(options);
-  std::fprintf(stderr, "bench_loadgen: the mode is one of handshakes, idle, websocket, latency\n");
+  if (mode == "bulk") return bench::run_bulk(options);
+  if (mode == "delay-line") return bench::run_delay_line(options);
+  std::fprintf(stderr, "bench_loadgen: the mode is one of handshakes, idle, websocket, latency, bulk, delay-line\n");
   return 2;
 }

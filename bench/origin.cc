@@ -100,6 +100,7 @@ bool Server::flush(Connection& connection) {
     const size_t from_output = std::min(output.size(), static_cast<size_t>(sent));
     output.erase(0, from_output);
     body.remove_prefix(static_cast<size_t>(sent) - from_output);
+    if (body.empty()) connection.http.refill();
   }
   return true;
 }

@@ -1,6 +1,6 @@
 // The app behind every proxy of the benchmark: one thread, one epoll loop, answers prepared before the first request,
 // so that it is never what limits the measurement.
-//   GET /        100 octets        GET /1m     1 MiB
+//   GET /        100 octets        GET /1m     1 MiB      GET /endless  1 TiB
 //   GET /honest  100 octets, counted apart      GET /stats  what arrived, as JSON
 //   GET /ws      WebSocket, echoes every frame
 //   any other    100 octets, after the request's body has been read and thrown away
@@ -30,6 +30,8 @@ class OriginConnection {
   bool process();
   // Octets that arrived and are not consumed yet.
   std::string& input() { return input_; }
+  // The answer goes on when output() and body() have been sent.
+  void refill();
   // Small answers. The 1 MiB body is not copied into it, see body().
   std::string& output() { return output_; }
   // Static octets that follow output(); valid for the program's life. Empty most of the time.
@@ -58,6 +60,7 @@ class OriginConnection {
   std::string input_;
   std::string output_;
   std::string_view body_;
+  uint64_t repeats_ = 0;  // of body_ that are still to follow it
 };
 
 }  // namespace bench

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view websocket_guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 constexpr size_t large_octets = 1024 * 1024;
+constexpr uint64_t endless_repeats = 1024 * 1024;
 constexpr size_t head_limit_octets = 128 * 1024;
 
 std::string small_answer() {
@@ -32,6 +33,11 @@ const std::string& large_head() {
       "Content-Length: " +
       std::to_string(large_octets) + "\r\n\r\n";
   return head;
+}
+
+std::string endless_head() {
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: " +
+         std::to_string(large_octets * endless_repeats) + "\r\n\r\n";
 }
 
 const std::string& large_body() {
@@ -124,7 +130,7 @@ bool OriginConnection::head() {
   if (target != "/stats") ++stats_.requests;
   if (target == "/honest") ++stats_.honest_requests;
   head_request_ = method == "HEAD";
-  target_kind_ = target == "/1m" ? 'm' : target == "/stats" ? 's' : ' ';
+  target_kind_ = target == "/1m" ? 'm' : target == "/endless" ? 'e' : target == "/stats" ? 's' : ' ';
   if (target == "/ws") return start_websocket(text);
   if (method == "GET" || head_request_) {
     answer();
@@ -146,6 +152,10 @@ void OriginConnection::answer() {
   if (target_kind_ == 'm') {
     output_ += large_head();
     if (!head_request_) body_ = large_body();
+  } else if (target_kind_ == 'e') {
+    output_ += endless_head();
+    body_ = large_body();
+    repeats_ = endless_repeats - 1;
   } else if (target_kind_ == 's') {
     std::string text = "{\"requests\": " + std::to_string(stats_.requests) +
                        ", \"honest_requests\": " + std::to_string(stats_.honest_requests) +
@@ -159,6 +169,12 @@ void OriginConnection::answer() {
   } else {
     output_ += head_request_ ? std::string_view(small()).substr(0, small().size() - 100) : std::string_view(small());
   }
+}
+
+void OriginConnection::refill() {
+  if (repeats_ == 0) return;
+  --repeats_;
+  body_ = large_body();
 }
 
 bool OriginConnection::length_body() {

@@ -151,8 +151,9 @@ def fetch(port, tls, path="/", timeout=5.0):
 class Origin:
     """The app behind every proxy, on the load generator's core."""
 
-    def __init__(self, tools):
-        self.process = subprocess.Popen([tools / "bench_origin", "0"], stdout=subprocess.PIPE, text=True,
+    def __init__(self, tools, placed=lambda command: command):
+        """`placed` makes the command line that runs it in another place, such as a network namespace."""
+        self.process = subprocess.Popen(placed([str(tools / "bench_origin"), "0"]), stdout=subprocess.PIPE, text=True,
                                         preexec_fn=on_core(LOAD_CORE))
         line = self.process.stdout.readline()
         if not line.startswith("listening "):
@@ -313,6 +314,10 @@ class Environment:
             "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = client\n[client]\n"
             "Ciphersuites = TLS_AES_128_GCM_SHA256\nCipherString = ECDHE-ECDSA-AES128-GCM-SHA256\nGroups = X25519\n")
         self.origin = Origin(tools)
+
+    def placed(self, command):
+        """The command line that runs `command` where the load belongs."""
+        return command
 
     def close(self):
         self.origin.stop()

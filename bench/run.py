@@ -22,6 +22,8 @@ import attacks
 import profiling
 import report
 import rows
+import tunnel_rows
+import tunnels
 from proxies import PEERS, TITLES, BenchError, Environment, Proxy, missing_peers, versions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -38,6 +40,7 @@ def arguments():
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="runs a row and proxy (default 5; attacks: 1)")
     parser.add_argument("--publish", action="store_true", help="also write docs/performance.md and docs/performance.svg")
     parser.add_argument("--attacks", action="store_true", help="the attack budgets instead of the speed rows")
+    parser.add_argument("--tunnel", action="store_true", help="agent and edge instead of the proxy, beside frp and rathole")
     parser.add_argument("--profile", choices=profiling.LOADS, help="where one load's time goes in Lintel")
     parser.add_argument("--callgrind", action="store_true", help="with --profile: instructions a request, by callgrind")
     parser.add_argument("--build", default="build/release", help=argparse.SUPPRESS)
@@ -124,6 +127,22 @@ def save(result, name):
     (OUT / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def run_tunnel(options, env):
+    if os.geteuid() != 0:
+        raise BenchError("--tunnel makes network namespaces: run it as root")
+    if not env.lintel.exists():
+        raise BenchError(f"{env.lintel.name} is not built")
+    peers = tunnels.PEERS if options.peers == ",".join(PEERS) else [name for name in options.peers.split(",") if name]
+    result = tunnel_rows.run(env, peers, [name for name in options.rows.split(",") if name],
+                             options.runs or (1 if options.quick else 5), 1.0 if options.quick else 3.0)
+    result.update(date=time.strftime("%Y-%m-%d"), machine=machine())
+    result["versions"] = {**versions(["lintel"], env.lintel), **result["versions"]}
+    save(result, "tunnel")
+    if options.publish:
+        tunnel_rows.publish(result, ROOT / "docs")
+    return 1 if result["problems"] else 0
+
+
 def chosen_names(options, lintel):
     names = [name for name in options.peers.split(",") if name]
     for name in names:
@@ -150,7 +169,7 @@ def main():
     lintel = ROOT / options.build / "lintel"
     if options.attacks and options.peers == ",".join(PEERS):
         options.peers = "nginx,haproxy,caddy"
-    names = chosen_names(options, lintel)
+    names = [] if options.tunnel else chosen_names(options, lintel)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="lintel-bench-"))
     env = Environment(directory, tools, lintel)
 
@@ -162,6 +181,8 @@ def main():
         signal.signal(number, lambda *_: sys.exit(130))
     os.sched_setaffinity(0, {1})  # the driver itself must not disturb the proxy's core
 
+    if options.tunnel:
+        return run_tunnel(options, env)
     if options.profile:
         profiling.profile(env, options.profile, options.callgrind, OUT)
         return 0

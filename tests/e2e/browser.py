@@ -12,8 +12,9 @@ from lintel_test import end_process, free_port, wait_until
 class Driver:
     """The few commands of the WebDriver protocol that the tests need."""
 
-    def __init__(self, folder):
-        self.port = free_port()
+    def __init__(self, folder, arguments=()):
+        """`arguments`: more of them for Chromium."""
+        self.port, self.arguments = free_port(), list(arguments)
         home = folder / "home"
         self.profile = folder / "profile"
         home.mkdir()
@@ -42,7 +43,7 @@ class Driver:
         wait_until(ready, "chromedriver", 30)
         args = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--no-proxy-server",
-                "--disable-default-apps", "--disable-extensions", f"--user-data-dir={self.profile}"]
+                "--disable-default-apps", "--disable-extensions", f"--user-data-dir={self.profile}", *self.arguments]
         options = {"binary": "/usr/bin/chromium", "args": args}
         self.session = self.command("POST", "/session", {"capabilities": {"alwaysMatch": {
             "browserName": "chrome", "goog:chromeOptions": options}}})["sessionId"]

@@ -85,9 +85,9 @@ class H2Client:
     """`window` is the stream window announced; replenish=False leaves all windows alone (a stalled reader)."""
 
     def __init__(self, port, *, sni="app.test", tls=None, authority=None, window=1 << 20, replenish=True, settings_=(),
-                 handshake=True, timeout=15, plain=False, receive_buffer=None, preface=b""):
+                 handshake=True, timeout=15, plain=False, receive_buffer=None, preface=b"", host="127.0.0.1"):
         context = False if plain else (tls or tls_client_context(alpn=("h2",)))
-        self.raw = RawClient(port, tls=context, sni=sni, timeout=timeout, receive_buffer=receive_buffer,
+        self.raw = RawClient(port, host=host, tls=context, sni=sni, timeout=timeout, receive_buffer=receive_buffer,
                              preface=preface)
         if not plain:
             assert self.raw.sock.selected_alpn_protocol() == "h2", "no h2 by ALPN"
