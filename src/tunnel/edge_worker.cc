@@ -269,7 +269,8 @@ void EdgeWorker::serve_bridge(int fd) {
 
 net::Task<void> EdgeWorker::run_bridge(std::unique_ptr<proxy::ClientConnection> owned) {
   proxy::ClientConnection& connection = *owned;
-  co_await proxy::serve_tunnel(connection, {});
+  constexpr std::string_view nothing_yet;
+  co_await proxy::serve_tunnel(connection, nothing_yet);
 }
 
 }  // namespace lintel::tunnel
