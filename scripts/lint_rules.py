@@ -33,8 +33,9 @@ BELOW["tunnel"] = BELOW["proxy"] | {"proxy", "fetch"}
 # What `lintel serve` is beside the data plane: certificates by themselves, reload, the admin socket, metrics.
 BELOW["serve"] = BELOW["proxy"] | {"proxy", "fetch", "acme", "tunnel"}
 BELOW["dev"] = BELOW["proxy"] | {"proxy", "doctor"}
-# `lintel share`: what dev does for an app, with an agent instead of a listener; acme for sealed shares.
-BELOW["share"] = BELOW["dev"] | BELOW["tunnel"] | {"dev", "tunnel", "acme"}
+# `lintel share`: what dev does for an app, with an agent instead of a listener; serve for the
+# certificates of sealed shares.
+BELOW["share"] = BELOW["dev"] | BELOW["serve"] | {"dev", "serve"}
 BELOW["cli"] = BELOW["share"] | BELOW["serve"] | {"share", "serve", "import"}
 
 # Split, so that this file does not find itself.
