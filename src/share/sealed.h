@@ -18,11 +18,11 @@ namespace lintel::share {
 
 struct SealedEvent {
   enum class Kind : uint8_t {
-    waiting,     // for the certificate; `message` says what the issuer or the order says, "" at first
-    ready,       // the certificate is here
-    seen,        // visitors meet our key
-    not_seen,    // could not look
-    other_key,   // visitors meet somebody else's key
+    waiting,    // for the certificate; `message` says what the issuer or the order says, "" at first
+    ready,      // the certificate is here
+    seen,       // visitors meet our key
+    not_seen,   // could not look
+    other_key,  // visitors meet somebody else's key
   } kind = Kind::waiting;
   std::string name, message;
 };
