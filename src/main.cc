@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   lintel::cli::add_serve(app, exit_code);
   lintel::cli::add_service(app, exit_code);
   lintel::cli::add_control(app, exit_code);
+  lintel::cli::add_edge(app, exit_code);
   lintel::cli::add_trust(app, exit_code);
   lintel::cli::add_cert(app, exit_code);
   lintel::cli::add_check(app, exit_code);

@@ -25,6 +25,8 @@ void add_serve(CLI::App& app, int& exit_code);
 void add_service(CLI::App& app, int& exit_code);
 // reload, upgrade, stop, status
 void add_control(CLI::App& app, int& exit_code);
+// edge token, edge ban, edge unban
+void add_edge(CLI::App& app, int& exit_code);
 void add_import(CLI::App& app, int& exit_code);
 void add_check(CLI::App& app, int& exit_code);
 void add_trust(CLI::App& app, int& exit_code);

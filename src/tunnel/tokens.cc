@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -350,12 +351,15 @@ std::shared_ptr<const TokenTable> TokenFile::look() {
     return nullptr;
   }
   was_gone_ = false;
-  stamp_ = stamp;
   auto table = TokenTable::load(file_);
   if (!table) {
-    log::error("the tokens stay as they were: {}", table.error().message);
+    if (std::exchange(told_, stamp) != stamp) log::error("the tokens stay as they were: {}", table.error().message);
+    // A right to read it can come without another content.
+    if (table.error().code == ErrorCode::config_invalid) stamp_ = stamp;
     return nullptr;
   }
+  stamp_ = stamp;
+  told_.reset();
   log::info("{}: {} tokens", file_, (*table)->tokens().size());
   return *table;
 }

@@ -79,6 +79,7 @@ class TokenFile {
  private:
   std::string file_;
   std::optional<FileStamp> stamp_;
+  std::optional<FileStamp> told_;  // of what could not be read
   bool was_gone_ = false;
 };
 
