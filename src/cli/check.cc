@@ -10,13 +10,16 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/files.h"
 #include "base/ip.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "config/config.h"
 #include "proxy/certificates.h"
 #include "tls/context.h"
+#include "tunnel/tokens.h"
 
 namespace lintel::cli {
 namespace {
@@ -112,9 +115,39 @@ void check_certificates(config::ParseResult& result) {
   }
 }
 
+// Debian's package publicsuffix has the list; without it the answer is no.
+bool is_public_suffix(std::string_view domain) {
+  const auto list = read_whole_file("/usr/share/publicsuffix/public_suffix_list.dat", "list of public suffixes",
+                                    limits::edge_tokens_file_bytes);
+  return list && list->find(fmt::format("\n{}\n", domain)) != std::string::npos;
+}
+
+void check_tokens(config::ParseResult& result) {
+  if (result.config == nullptr || !result.config->edge.on()) return;
+  const config::Edge& edge = result.config->edge;
+  const auto tokens = tunnel::TokenTable::load(edge.tokens_file);
+  Diagnostic one;
+  one.file = edge.tokens_file;
+  if (!tokens) {
+    one.message = tokens.error().message;
+    result.diagnostics.push_back(std::move(one));
+    result.config = nullptr;
+    return;
+  }
+  if ((*tokens)->tokens().size() < 2 || is_public_suffix(edge.domain)) return;
+  one.severity = Diagnostic::Severity::warning;
+  one.message = fmt::format(
+      "the tokens of one edge trust each other: for browsers {0} and all below it are one site, since {0} is not on "
+      "the "
+      "Public Suffix List (docs/edge.md)",
+      edge.domain);
+  result.diagnostics.push_back(std::move(one));
+}
+
 int check(const std::string& file, bool json) {
   config::ParseResult result = config::parse_file(file);
   check_certificates(result);
+  check_tokens(result);
   const auto errors = static_cast<size_t>(std::ranges::count_if(
       result.diagnostics, [](const Diagnostic& one) { return one.severity == Diagnostic::Severity::error; }));
   const size_t warnings = result.diagnostics.size() - errors;

@@ -3,10 +3,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -103,6 +107,49 @@ int upgrade(const ControlOptions& options) {
   return 0;
 }
 
+std::string octets_text(uint64_t octets) {
+  constexpr std::string_view units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(octets);
+  size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(units); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", octets) : fmt::format("{:.1f} {}", value, units[unit]);
+}
+
+std::string duration_text(int64_t seconds) {
+  if (seconds < 120) return fmt::format("{} s", std::max<int64_t>(seconds, 0));
+  if (seconds < 2 * 3'600) return fmt::format("{} min", seconds / 60);
+  if (seconds < 2 * 86'400) return fmt::format("{} h", seconds / 3'600);
+  return fmt::format("{} d", seconds / 86'400);
+}
+
+void print_agents(const nlohmann::json& agents) {
+  if (!agents.is_array()) return;
+  if (agents.empty()) fmt::print("  no agents\n");
+  std::vector<std::array<std::string, 10>> rows = {
+      {"share", "token", "url", "legs", "streams", "in", "out", "rtt", "reconnects", "since"}};
+  for (const auto& one : agents) {
+    const double rtt_ms = one.value("rtt_ms", 0.0);
+    rows.push_back({log::escape(one.value("share", "")), log::escape(one.value("token", "")),
+                    log::escape(one.value("url", "")),
+                    one.value("connected", false) ? fmt::format("{}", one.value("legs", 0)) : "away",
+                    fmt::format("{}", one.value("streams", 0)), octets_text(one.value("bytes_in", uint64_t{0})),
+                    octets_text(one.value("bytes_out", uint64_t{0})),
+                    rtt_ms == 0 ? "-" : fmt::format("{:.1f} ms", rtt_ms), fmt::format("{}", one.value("reconnects", 0)),
+                    duration_text(std::time(nullptr) - one.value("since_unix", int64_t{0}))});
+  }
+  if (rows.size() == 1) return;
+  std::array<size_t, 10> widths{};
+  for (const auto& row : rows) {
+    for (size_t at = 0; at < row.size(); ++at) widths[at] = std::max(widths[at], row[at].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t at = 0; at < row.size(); ++at) line += fmt::format("  {:{}}", row[at], widths[at]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  }
+}
+
 int status(const ControlOptions& options) {
   const auto body = ask(options, "GET", "/status", limits::control_patience_ms);
   if (!body) return report(body.error());
@@ -116,6 +163,7 @@ int status(const ControlOptions& options) {
   }
   if (all["concerns"].empty()) fmt::print("  every upstream is up, every certificate is in order\n");
   for (const auto& concern : all["concerns"]) fmt::print("  ! {}\n", log::escape(concern.get<std::string>()));
+  if (all.contains("agents")) print_agents(all["agents"]);
   return 0;
 }
 

@@ -175,6 +175,8 @@ void format_access_line(const AccessRecord& record, const std::vector<std::strin
   append_milliseconds(record.duration_us, to);
   append_upstream(record, to);
   append_tls(record, to);
+  append_text(R"(,"share":")", record.share, to);
+  append_text(R"(,"token":")", record.token, to);
   append_text(R"(,"trace_id":")", record.trace_id, to);
   if (record.error != ErrorCode::none) append_text(R"(,"error":")", facts(record.error).name, to);
   append_text(R"(,"error_detail":")", record.error_detail, to);

@@ -36,7 +36,8 @@ struct AccessRecord {
   bool upstream_reused = false;
   std::string_view tls_version, tls_cipher, sni;  // empty on plain http
   bool tls_resumed = false;
-  std::string_view trace_id;  // of traceparent
+  std::string_view share, token;  // at an edge: the name, and whose it is
+  std::string_view trace_id;      // of traceparent
   ErrorCode error = ErrorCode::none;
   std::string_view error_detail;
 };

@@ -46,6 +46,8 @@ AccessRecord full_record() {
   record.tls_cipher = "TLS_AES_128_GCM_SHA256";
   record.tls_resumed = true;
   record.sni = "app.example";
+  record.share = "app";
+  record.token = "laptop";
   record.trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
   record.error = ErrorCode::upstream_closed;
   record.error_detail = "closed after 0 octets";
@@ -65,6 +67,7 @@ TEST(AccessLine, HoldsEveryMember) {
             R"("protocol":"HTTP/2","status":502,"bytes_in":12,"bytes_out":34567890123,"duration_ms":12.345,)"
             R"("upstream":"127.0.0.1:8000","connect_ms":0.250,"first_byte_ms":11.002,"reused":true,)"
             R"("tls_version":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","tls_resumed":true,"sni":"app.example",)"
+            R"("share":"app","token":"laptop",)"
             R"("trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","error":"upstream-closed",)"
             R"("error_detail":"closed after 0 octets"})"
             "\n");

@@ -311,6 +311,8 @@ void Exchange::log() {
   record.tls_cipher = connection_.tls_cipher;
   record.tls_resumed = connection_.tls_resumed;
   record.sni = connection_.sni;
+  record.share = share_;
+  record.token = token_;
   if (const Field* trace = head_.fields.find(FieldId::traceparent); trace != nullptr) {
     record.trace_id = trace_id_of(trace->value);
   }

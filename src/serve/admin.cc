@@ -44,6 +44,30 @@ json concerns_of(Service& service) {
   return concerns;
 }
 
+// An edge's agents; null: this server is no edge.
+json agents_of(Service& service) {
+  if (service.edge() == nullptr) return nullptr;
+  json all = json::array();
+  for (const tunnel::SessionStatus& one : service.edge()->registry().status()) {
+    all.push_back({{"share", one.name},
+                   {"token", one.token},
+                   {"kind", one.kind},
+                   {"url", one.url},
+                   {"address", one.address},
+                   {"software", one.software},
+                   {"connected", one.connected},
+                   {"legs", one.legs},
+                   {"streams", one.streams},
+                   {"requests", one.requests},
+                   {"bytes_in", one.bytes_in},
+                   {"bytes_out", one.bytes_out},
+                   {"rtt_ms", static_cast<double>(one.rtt_us) / 1000},
+                   {"reconnects", one.reconnects},
+                   {"since_unix", one.since_unix_s}});
+  }
+  return all;
+}
+
 json status_of(Service& service) {
   json listeners = json::array();
   const auto addresses = service.server().addresses();
@@ -59,6 +83,7 @@ json status_of(Service& service) {
           {"sites", service.config().sites.size()},
           {"listeners", listeners},
           {"concerns", concerns_of(service)},
+          {"agents", agents_of(service)},
           {"reloads", service.reloads()},
           {"reloads_refused", service.refused_reloads()}};
 }

@@ -1,5 +1,9 @@
 #include "serve/metrics_page.h"
 
+#include <map>
+#include <string_view>
+#include <vector>
+
 #include "base/ip.h"
 #include "base/limits.h"
 #include "observe/metrics.h"
@@ -70,6 +74,48 @@ void render_certificates(observe::Exposition& to, Service& service) {
   for (const acme::CertificateStatus& one : all) to.sample({{"name", one.name}}, one.failures);
 }
 
+struct ShareSample {
+  const tunnel::SessionStatus* any = nullptr;
+  uint32_t agents = 0;
+};
+
+// Those of a share are the same for all of its agents.
+void render_shares(observe::Exposition& to, Service& service) {
+  if (service.edge() == nullptr) return;
+  const std::vector<tunnel::SessionStatus> all = service.edge()->registry().status();
+  std::map<std::string_view, ShareSample> shares;
+  for (const tunnel::SessionStatus& one : all) {
+    if (!shares.contains(one.name) && shares.size() == limits::metrics_shares_count) continue;
+    ShareSample& share = shares[one.name];
+    share.any = &one;
+    if (one.connected) ++share.agents;
+  }
+  to.family("lintel_edge_agents", "gauge", "Agents that are connected, or were until a moment ago.");
+  to.sample({}, static_cast<double>(all.size()));
+  const auto each = [&](std::string_view name, std::string_view type, std::string_view help, const auto& value) {
+    to.family(name, type, help);
+    for (const auto& [share, sample] : shares) {
+      to.sample({{"share", share}, {"token", sample.any->token}}, static_cast<double>(value(sample)));
+    }
+  };
+  each("lintel_share_connected", "gauge", "1: an agent of the share is connected.",
+       [](const ShareSample& one) { return one.agents == 0 ? 0 : 1; });
+  each("lintel_share_agents", "gauge", "Agents of the share that are connected.",
+       [](const ShareSample& one) { return one.agents; });
+  each("lintel_share_requests_total", "counter", "Requests of visitors.",
+       [](const ShareSample& one) { return one.any->requests; });
+  each("lintel_share_streams", "gauge", "Requests and WebSockets of visitors under way.",
+       [](const ShareSample& one) { return one.any->streams; });
+  each("lintel_share_reconnects_total", "counter", "How often an agent came back.",
+       [](const ShareSample& one) { return one.any->reconnects; });
+  each("lintel_share_rtt_seconds", "gauge", "Round-trip time to the agent.",
+       [](const ShareSample& one) { return static_cast<double>(one.any->rtt_us) / 1e6; });
+  each("lintel_share_received_bytes_total", "counter", "Octets of visitors' requests.",
+       [](const ShareSample& one) { return one.any->bytes_in; });
+  each("lintel_share_sent_bytes_total", "counter", "Octets of answers to visitors.",
+       [](const ShareSample& one) { return one.any->bytes_out; });
+}
+
 }  // namespace
 
 void add_service_metrics(Service& service) {
@@ -83,6 +129,7 @@ void add_service_metrics(Service& service) {
     to.sample({}, static_cast<double>(service.server().log_lines_dropped()));
     render_upstreams(to, service);
     render_certificates(to, service);
+    render_shares(to, service);
     observe::render_process(to, service.started_unix_s(), LINTEL_VERSION);
   });
 }
