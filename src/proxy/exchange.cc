@@ -28,7 +28,10 @@ Exchange::Exchange(Worker& worker, const ConnectionContext& connection, ClientSi
   if (worker_.measures()) started_us_ = worker_.clock().monotonic_us();
 }
 
-Exchange::~Exchange() { leave_endpoint(); }
+Exchange::~Exchange() {
+  if (share_use_ != nullptr) share_use_->count(bytes_in_, bytes_out_);
+  leave_endpoint();
+}
 
 net::Task<void> Exchange::run() {
   if (is_raw()) {

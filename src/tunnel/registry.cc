@@ -298,10 +298,15 @@ bool Registry::begin_request(Share& share) noexcept {
     share.token_requests->fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
+  share.requests.fetch_add(1, std::memory_order_relaxed);
+  share.streams.fetch_add(1, std::memory_order_relaxed);
   return true;
 }
 
-void Registry::end_request(Share& share) noexcept { share.token_requests->fetch_sub(1, std::memory_order_relaxed); }
+void Registry::end_request(Share& share) noexcept {
+  share.streams.fetch_sub(1, std::memory_order_relaxed);
+  share.token_requests->fetch_sub(1, std::memory_order_relaxed);
+}
 
 std::vector<SessionStatus> Registry::status() const {
   const std::shared_lock lock(impl_->mutex);

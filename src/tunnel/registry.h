@@ -119,7 +119,7 @@ class Registry {
   // Waiting of all shares, bounded by limits::edge_waiting_count: false when there is no place.
   bool begin_waiting(Share& share) noexcept;
   void end_waiting(Share& share) noexcept;
-  // One more request of the share's token; false when its limit is reached.
+  // One more request of the share's token; false when its limit is reached. Counts in `requests` and `streams`.
   bool begin_request(Share& share) noexcept;
   void end_request(Share& share) noexcept;
 

@@ -423,6 +423,8 @@ TEST_F(RegistryTest, a_token_has_a_limited_number_of_shares_agents_legs_and_requ
   EXPECT_TRUE(registry_->begin_request(*theirs.share));
   registry_->end_request(*b.share);
   EXPECT_TRUE(registry_->begin_request(*a.share));
+  EXPECT_EQ(a.share->streams, 2U);
+  EXPECT_EQ(a.share->requests, 2U);
 }
 
 TEST_F(RegistryTest, waiting_is_bounded_per_share_and_for_the_edge) {

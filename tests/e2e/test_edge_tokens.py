@@ -38,15 +38,15 @@ class EdgeCase(unittest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
-    def token(self, name, *options):
-        text = self.edge("token", "new", "--name", name, *options).stdout.strip()
-        self.await_tokens()
-        return text
+    def change(self, *args):
+        """The command, and until the edge has read what it wrote."""
+        before = self.lintel.stderr().count("tokens.toml: ")
+        done = self.edge(*args)
+        wait_until(lambda: self.lintel.stderr().count("tokens.toml: ") > before, "the edge to read its tokens")
+        return done
 
-    def await_tokens(self):
-        """Until the edge has read the file as it is now."""
-        count = len(json.loads(self.edge("token", "list", "--json").stdout)["tokens"])
-        wait_until(lambda: f"tokens.toml: {count} tokens" in self.lintel.stderr(), "the edge to read its tokens")
+    def token(self, name, *options):
+        return self.change("token", "new", "--name", name, *options).stdout.strip()
 
     def agent(self, token, name="", **hello):
         agent = SmallAgent(self.lintel.https, DOMAIN, token, name, ca=self.ca.cert, **hello)
@@ -193,14 +193,8 @@ class Running(EdgeCase):
         with self.assertRaises(Refused) as refused:
             self.agent(token, "banned")
         self.assertIn("banned at this edge", refused.exception.refusal["message"])
-        self.edge("unban", "banned")
-
-        def comes():
-            try:
-                return self.agent(token, "banned")
-            except Refused:
-                return None
-        agent = wait_until(comes, "the edge to read that the ban is over")
+        self.change("unban", "banned")
+        agent = self.agent(token, "banned")
         self.edge("ban", "banned", "--share-name")
         self.assertTrue(agent.cut.wait(15))
 
@@ -225,6 +219,7 @@ class Running(EdgeCase):
             self.assertEqual(self.visit("seen", "/page").status, 200)
         one = wait_until(lambda: next((s for s in self.status() if s["share"] == "seen" and s["requests"] == 3
                                        and s["streams"] == 0), None), "three requests in lintel status")
+        self.assertEqual(one["bytes_out"], 15)
         self.assertEqual((one["token"], one["kind"], one["legs"], one["address"], one["software"]),
                          ("seen", "http", 1, "127.0.0.1", "test/1"))
         code, out, _ = self.lintel.command("status")
@@ -257,6 +252,8 @@ class Running(EdgeCase):
         self.assertEqual(self.shares()["holds"]["reconnects"], 1)
         self.assertEqual(self.visit("holds").status, 200)
 
+
+class WrongTokens(EdgeCase):
     def test_wrong_tokens_are_limited_by_address_and_lock_nobody_out(self):
         token = self.token("right")
         seen = []
