@@ -20,6 +20,8 @@ int main(int argc, char** argv) {
   const std::optional<std::vector<std::string>> child_command = lintel::cli::split_child_command(argc, argv);
   int exit_code = 0;
   lintel::cli::add_dev(app, child_command, exit_code);
+  lintel::cli::add_share(app, child_command, exit_code);
+  lintel::cli::add_login(app, exit_code);
   lintel::cli::add_serve(app, exit_code);
   lintel::cli::add_service(app, exit_code);
   lintel::cli::add_control(app, exit_code);

@@ -16,11 +16,13 @@ namespace lintel::cli {
 // The configuration that commands look at when none is named.
 inline constexpr const char* default_file = "/etc/lintel/lintel.toml";
 
-// What stands behind "--" belongs to the app that dev starts; it is cut off `argc` before anything is parsed, because
-// its options are not ours. nullopt when there is no "--".
+// What stands behind "--" belongs to the app that dev or share starts; it is cut off `argc` before anything is parsed,
+// because its options are not ours. nullopt when there is no "--".
 std::optional<std::vector<std::string>> split_child_command(int& argc, char** argv);
 
 void add_dev(CLI::App& app, const std::optional<std::vector<std::string>>& child_command, int& exit_code);
+void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& child_command, int& exit_code);
+void add_login(CLI::App& app, int& exit_code);
 void add_serve(CLI::App& app, int& exit_code);
 void add_service(CLI::App& app, int& exit_code);
 // reload, upgrade, stop, status

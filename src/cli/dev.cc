@@ -50,7 +50,7 @@ int run(Options& options, const std::optional<std::vector<std::string>>& command
 }  // namespace
 
 std::optional<std::vector<std::string>> split_child_command(int& argc, char** argv) {
-  if (argc < 2 || std::string_view(argv[1]) != "dev") return std::nullopt;
+  if (argc < 2 || (std::string_view(argv[1]) != "dev" && std::string_view(argv[1]) != "share")) return std::nullopt;
   for (int i = 2; i < argc; ++i) {
     if (std::string_view(argv[i]) != "--") continue;
     std::vector<std::string> command(argv + i + 1, argv + argc);

@@ -105,6 +105,7 @@ Environment app_environment(Environment parent, const AppFacts& facts, std::vect
   environment.set("FLASK_RUN_PORT", port);
   environment.set("LINTEL_URL", facts.url);
   environment.set("FORWARDED_ALLOW_IPS", "127.0.0.1");
+  if (facts.root_file.empty()) return environment;
   Bundles bundles(facts, notes);
   for (const char* variable : {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"}) {
     auto own = environment.get(variable);

@@ -30,7 +30,7 @@ class Environment {
 struct AppFacts {
   uint16_t port = 0;      // offered to the app
   std::string url;        // "https://shop.localhost:8443"
-  std::string root_file;  // Lintel's root certificate, PEM
+  std::string root_file;  // Lintel's root certificate, PEM; "" = the url needs none
   std::string folder;     // for the generated bundles; made when missing
 };
 

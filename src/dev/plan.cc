@@ -1,11 +1,9 @@
 #include "dev/plan.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <filesystem>
 
 #include "base/limits.h"
@@ -20,49 +18,16 @@ namespace {
 
 const IpAddress v4_loopback = IpAddress::v4(0x7f000001);
 
-std::optional<uint16_t> as_port(std::string_view text) {
-  uint16_t port = 0;
-  auto result = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (result.ec != std::errc() || result.ptr != text.data() + text.size() || port == 0) return std::nullopt;
-  return port;
-}
-
 bool is_loopback_host(const std::string& host) {
   auto ip = IpAddress::parse(host);
   return host == "localhost" || (ip && ip->is_loopback());
 }
 
 Outcome<void> decide_target(const DevOptions& options, Plan& plan) {
-  if (options.target.empty()) {
-    if (!options.command.empty()) return {};
-    return fail(ErrorCode::usage,
-                "dev needs an app: its port, as in 'lintel dev 5000', or the command that starts it, as in 'lintel dev "
-                "-- python3 app.py'");
-  }
-  if (auto port = as_port(options.target)) {
-    plan.wanted_port = *port;
-    return {};
-  }
-  auto endpoint = config::parse_endpoint(options.target);
-  if (!endpoint) {
-    return fail(ErrorCode::usage, fmt::format("{}; a command that starts the app stands behind --, as in 'lintel dev "
-                                              "-- python3 app.py'",
-                                              endpoint.error().message));
-  }
-  if (!options.command.empty()) {
-    if (!is_loopback_host(endpoint->host))
-      return fail(ErrorCode::usage, fmt::format("{} is not on this machine, where the command is started; name its "
-                                                "port only, or leave the command out",
-                                                options.target));
-    plan.wanted_port = endpoint->port;
-    return {};
-  }
-  if (is_loopback_host(endpoint->host) && endpoint->protocol == config::Endpoint::Protocol::https) {
-    endpoint->tls.verify = false;
-    plan.notes.push_back(
-        fmt::format("the certificate of {} is not verified, because it is on this machine", endpoint->url));
-  }
-  plan.upstream = std::move(*endpoint);
+  auto app = choose_app(options.target, options.command, "dev");
+  if (!app) return std::unexpected(app.error());
+  plan.app = std::move(*app);
+  if (!plan.app.note.empty()) plan.notes.push_back(plan.app.note);
   return {};
 }
 
@@ -171,8 +136,6 @@ Outcome<Plan> make_plan(const DevOptions& options, const RememberedPorts& rememb
   if (!port) return std::unexpected(port.error());
   plan.port = std::move(*port);
   if (!plan.port.note.empty()) plan.notes.push_back(plan.port.note);
-  if (!options.command.empty())
-    plan.offered_port = plan.wanted_port != 0 ? plan.wanted_port : free_app_port(static_cast<unsigned>(::getpid()));
   return plan;
 }
 
@@ -192,7 +155,7 @@ std::shared_ptr<const config::Config> make_config(const Plan& plan, const DevOpt
   site.hosts = plan.names;
   site.certificate = config::CertificateKind::local;
   site.redirect_http = options.as_http ? config::RedirectHttp::off : config::RedirectHttp::permanent_308;
-  if (plan.upstream) site.to.push_back(*plan.upstream);
+  if (plan.app.upstream) site.to.push_back(*plan.app.upstream);
   config.sites.push_back(std::move(site));
   return config::freeze(std::move(config));
 }

@@ -8,6 +8,7 @@
 
 #include "base/errors.h"
 #include "config/config.h"
+#include "dev/app_target.h"
 #include "dev/port_finder.h"
 #include "dev/project.h"
 #include "dev/session.h"
@@ -21,9 +22,7 @@ struct Plan {
   std::vector<std::string> names;  // every host that is served, lower case
   std::vector<IpAddress> hosts;    // addresses to listen on
   PortChoice port;
-  uint16_t offered_port = 0;                 // to the app, in PORT
-  uint16_t wanted_port = 0;                  // PORT as a target: this one and no other; 0 = none given
-  std::optional<config::Endpoint> upstream;  // URL as a target without a command: no watcher is needed
+  AppTarget app;
   std::vector<forwarded::Rule> trust;
   const forwarded::Platform* simulate = nullptr;
   std::vector<std::string> notes;

@@ -95,8 +95,8 @@ TEST_F(Planning, a_command_is_on_this_machine) {
   options.target = "http://localhost:5000";
   auto made = plan();
   ASSERT_TRUE(made);
-  EXPECT_EQ(made->wanted_port, 5000);
-  EXPECT_EQ(made->offered_port, 5000);
+  EXPECT_EQ(made->app.wanted_port, 5000);
+  EXPECT_EQ(made->app.offered_port, 5000);
 }
 
 TEST_F(Planning, tls_is_unverified_on_loopback_only) {

@@ -25,15 +25,19 @@ struct Announcement {
 
 // All on one thread. Standard output carries the announcement (and every event with --json); the rest goes to standard
 // error, so that the app's own output stays readable. Nothing from outside reaches a terminal unescaped.
-class Reporter {
+class AppReporter {
  public:
-  virtual ~Reporter() = default;
-  virtual void announce(const Announcement& announcement) = 0;
+  virtual ~AppReporter() = default;
   // The app listens, for the first time or elsewhere than before.
   virtual void app_up(const AppUpdate& update) = 0;
   virtual void app_lost() = 0;
   virtual void app_exited(int code) = 0;
   virtual void finding(const Finding& finding) = 0;
+};
+
+class Reporter : public AppReporter {
+ public:
+  virtual void announce(const Announcement& announcement) = 0;
 };
 
 class HumanReporter final : public Reporter {

@@ -1,21 +1,11 @@
 #include "dev/session.h"
 
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <memory>
 
-#include "base/limits.h"
 #include "base/log.h"
-#include "dev/app_watcher.h"
-#include "dev/child.h"
-#include "dev/dev_gate.h"
-#include "dev/findings.h"
+#include "dev/app.h"
 #include "dev/plan.h"
 #include "dev/privileges.h"
 #include "forwarded/simulate.h"
@@ -52,98 +42,32 @@ class DevCertificates final : public tls::CertificateSource {
   tls::MintingSource minting_;
 };
 
-constexpr int handled_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-
-// Blocks the signals that Lintel takes from a descriptor, in this thread and all that it starts. One that is ignored
-// (nohup) stays so.
-sigset_t block_signals() {
-  sigset_t mask;
-  ::sigemptyset(&mask);
-  for (int number : handled_signals) {
-    struct sigaction action{};
-    if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) ::sigaddset(&mask, number);
-  }
-  ::pthread_sigmask(SIG_BLOCK, &mask, nullptr);
-  return mask;
-}
-
-// The shell's codes for a command that could not be started.
-int exit_code_of(const Error& error) { return error.code == ErrorCode::permission_denied ? 126 : 127; }
-
-// The command for people: a script behind `-c` would fill the screen.
-std::string shown(const std::vector<std::string>& words) {
-  constexpr size_t shown_octets = 80;
-  std::string text = log::escape(fmt::format("{}", fmt::join(words, " ")));
-  if (text.size() <= shown_octets) return text;
-  size_t end = shown_octets;
-  while (end > 0 && (text[end] & 0xc0) == 0x80) --end;  // not inside a character
-  return text.substr(0, end) + "…";
-}
-
-// Through a shell that ends at once, so that the browser is nobody's child.
-void open_browser(const std::string& url) {
-  pid_t shell = ::fork();
-  if (shell == 0) {
-    ::execl("/bin/sh", "sh", "-c",
-            "for o in xdg-open wslview open; do command -v $o >/dev/null 2>&1 && { $o \"$1\" "
-            ">/dev/null 2>&1 </dev/null & exit 0; }; done; exit 1",
-            "sh", url.c_str(), nullptr);
-    ::_exit(1);
-  }
-  int status = 0;
-  if (shell < 0 || ::waitpid(shell, &status, 0) != shell || status != 0)
-    log::warn("cannot open a browser: neither xdg-open nor wslview nor open is here; open {} by hand", url);
-}
-
 class Session {
  public:
   Session(const DevOptions& options, Reporter& reporter, Environment environment)
-      : options_(options),
-        reporter_(reporter),
-        environment_(std::move(environment)),
-        findings_([this](const Finding& finding) { reporter_.finding(finding); }) {}
+      : options_(options), reporter_(reporter), environment_(std::move(environment)) {}
 
   Outcome<void> prepare(const TrustCheck& is_trusted);
-  Outcome<int> run();
+  int run();
 
  private:
   Outcome<void> bind();
   void announce(const TrustCheck& is_trusted);
-  Outcome<void> start_app();
-  void watch_app();
-  void on_update(const AppUpdate& update);
-  void on_signals();
-  void handle(const signalfd_siginfo& info);
-  void end_soon();
-  void on_end_deadline();
   std::string advice(ErrorCode code, std::string_view host);
   void say_not_served(std::string_view host);
 
   const DevOptions& options_;
   Reporter& reporter_;
   Environment environment_;
-  LiveFindings findings_;
-  uint64_t open_files_ = 0;
   Plan plan_;
   std::shared_ptr<tls::LocalCa> ca_;
   std::unique_ptr<DevCertificates> certificates_;
-  std::unique_ptr<DevGate> gate_;
+  std::unique_ptr<App> app_;
   std::unique_ptr<proxy::Server> server_;
-  sigset_t signals_{};
-  std::unique_ptr<net::Signal> signal_ready_;
-  net::Watch signal_watch_;
-  std::unique_ptr<net::Signal> end_;  // its deadline: stop without waiting any longer, or kill the app
-  Child child_;
   log::Throttle not_served_;
-  std::unique_ptr<AppWatcher> watcher_;
-  bool ending_ = false;
-  bool opened_ = false;
-  bool was_up_ = false;
 };
 
 Outcome<void> Session::prepare(const TrustCheck& is_trusted) {
-  rlimit files{};
-  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) open_files_ = files.rlim_cur;
   const RememberedPorts remembered(state_folder(environment_));
   auto plan = make_plan(options_, remembered);
   if (!plan) return std::unexpected(plan.error());
@@ -157,14 +81,7 @@ Outcome<void> Session::prepare(const TrustCheck& is_trusted) {
           fmt::format("the local authority may not sign for {}, so its certificate will not match; "
                       "lintel trust install --name {} lets it",
                       host, host));
-  signals_ = block_signals();
-  const bool has_child = !options_.command.empty();
-  const uint16_t target = plan_.wanted_port;
-  if (!plan_.upstream) {
-    gate_ = std::make_unique<DevGate>(
-        has_child, app_endpoint(SocketAddress::of(IpAddress::v4(0x7f000001), target), false),
-        has_child ? "waiting for " + shown(options_.command) : fmt::format("start the app on port {}", target));
-  }
+  app_ = std::make_unique<App>(plan_.app, environment_, reporter_);
   if (auto bound = bind(); !bound) return bound;
   if (plan_.port.remember) {
     auto kept = remembered.remember(plan_.project, plan_.port.port);
@@ -180,8 +97,8 @@ Outcome<void> Session::bind() {
     auto config = make_config(plan_, options_);
     certificates_ = std::make_unique<DevCertificates>(ca_, config, plan_.name);
     proxy::ServerOptions server;
-    server.gate = gate_.get();
-    server.observer = &findings_;
+    server.gate = app_->gate();
+    server.observer = app_->observer();
     server.certificates = certificates_.get();
     server.force_http = options_.as_http;
 
@@ -205,12 +122,7 @@ void Session::announce(const TrustCheck& is_trusted) {
   announcement.url = plan_.origin(plan_.name) + path;
   if (plan_.name != "localhost") announcement.also.push_back(plan_.origin("localhost") + path);
   if (options_.as_http) announcement.also.push_back(plan_.origin(plan_.name, false) + path);
-  if (plan_.upstream)
-    announcement.forwards_to = plan_.upstream->url;
-  else if (!options_.command.empty())
-    announcement.forwards_to = shown(options_.command);
-  else
-    announcement.forwards_to = fmt::format("port {} of this machine", plan_.wanted_port);
+  announcement.forwards_to = shown(plan_.app);
   announcement.root_file = ca_->root_file();
   announcement.trusted = is_trusted(*ca_);
   announcement.trust_command = "lintel trust install";
@@ -222,104 +134,18 @@ void Session::announce(const TrustCheck& is_trusted) {
   reporter_.announce(announcement);
 }
 
-Outcome<void> Session::start_app() {
-  AppFacts facts{plan_.offered_port, plan_.origin(plan_.name), ca_->root_file(), cache_folder(environment_)};
-  std::vector<std::string> notes;
-  ChildCommand command{options_.command, app_environment(environment_, facts, notes).entries(), open_files_};
-  for (const std::string& note : notes) log::warn("{}", note);
-  auto child = Child::start(command);
-  if (!child) return std::unexpected(child.error());
-  child_ = std::move(*child);
-  return {};
-}
-
-void Session::watch_app() {
-  AppWatcher::Target target;
-  target.wish = {plan_.wanted_port, plan_.offered_port};
-  if (!options_.command.empty()) {
-    target.tree_root = child_.minder();
-    target.exit_fd = child_.exit_fd();
+int Session::run() {
+  const std::string url = plan_.origin(plan_.name);
+  app_->attach(*server_);
+  if (options_.open && !options_.command.empty())
+    app_->on_first_up = [this, url] { open_browser(url + options_.path); };
+  if (!app_->start(url, ca_->root_file())) {
+    app_->detach();
+    return app_->exit_code();
   }
-  net::Reactor& reactor = server_->reactor();
-  watcher_ = std::make_unique<AppWatcher>(
-      target, [this, &reactor](const AppUpdate& update) { reactor.post([this, update] { on_update(update); }); });
-  gate_->set_look_now([this] { watcher_->look_now(); });
-}
-
-Outcome<int> Session::run() {
-  net::Reactor& reactor = server_->reactor();
-  if (!options_.command.empty()) {
-    auto started = start_app();
-    if (!started) {
-      fmt::print(stderr, "lintel: {}\n", log::escape(started.error().message));
-      return exit_code_of(started.error());
-    }
-  }
-  signal_ready_ =
-      std::make_unique<net::Signal>(reactor, [](void* self) { static_cast<Session*>(self)->on_signals(); }, this);
-  signal_watch_.open(reactor, ::signalfd(-1, &signals_, SFD_NONBLOCK | SFD_CLOEXEC));
-  signal_watch_.owner = signal_ready_.get();
-  end_ =
-      std::make_unique<net::Signal>(reactor, [](void* self) { static_cast<Session*>(self)->on_end_deadline(); }, this);
-  if (gate_) watch_app();
-  if (options_.open && options_.command.empty()) open_browser(plan_.origin(plan_.name) + options_.path);
-  server_->run();
-  watcher_.reset();
-  signal_watch_.close();
-  if (options_.command.empty()) return 0;
-  const int code = child_.exit_code();
-  reporter_.app_exited(code);
-  return code;
-}
-
-void Session::on_update(const AppUpdate& update) {
-  gate_->apply(update);
-  switch (update.kind) {
-    case AppUpdate::Kind::up:
-      reporter_.app_up(update);
-      was_up_ = true;
-      for (const ListeningSocket& socket : update.open_to_network)
-        findings_.open_to_network(socket, process_name(socket.pid));
-      if (options_.open && !opened_ && !options_.command.empty())
-        open_browser(plan_.origin(plan_.name) + options_.path);
-      opened_ = true;
-      return;
-    case AppUpdate::Kind::lost:
-      if (was_up_) reporter_.app_lost();
-      was_up_ = false;
-      return;
-    case AppUpdate::Kind::exited:
-      return end_soon();
-  }
-}
-
-void Session::on_signals() {
-  signalfd_siginfo info{};
-  while (::read(signal_watch_.fd(), &info, sizeof info) == static_cast<ssize_t>(sizeof info)) handle(info);
-}
-
-void Session::handle(const signalfd_siginfo& info) {
-  if (options_.command.empty()) return end_soon();
-  const int number = static_cast<int>(info.ssi_signo);
-  // The terminal has sent Ctrl-C to the app as well; what it makes of it (a debugger stays) decides when Lintel ends.
-  const bool from_terminal = info.ssi_code == SI_KERNEL;
-  if (!from_terminal) child_.forward(number);
-  const bool must_end = number == SIGTERM || number == SIGHUP;
-  if (must_end && !ending_) end_->set_deadline_in(limits::app_stop_ms);
-}
-
-// The app has gone, or there is none to wait for: what is under way gets a moment.
-void Session::end_soon() {
-  if (ending_) return server_->reactor().stop();
-  ending_ = true;
-  server_->stop();
-  end_->set_deadline_in(limits::dev_stop_ms);
-}
-
-void Session::on_end_deadline() {
-  if (ending_) return server_->reactor().stop();
-  log::warn("the app did not end within {} s after the signal; it is killed", limits::app_stop_ms / 1000);
-  child_.kill_tree();
+  if (options_.open && options_.command.empty()) open_browser(url + options_.path);
+  app_->run();
+  return app_->exit_code();
 }
 
 // Whoever asks may not show the answer's body: a tunnel, a script.
@@ -337,17 +163,8 @@ std::string Session::advice(ErrorCode code, std::string_view host) {
       return fmt::format("To serve this name too, start: lintel dev --allow-host {} ...", log::escape(host));
     case ErrorCode::sni_mismatch:
       return "The TLS connection was opened for a name that is not served; --allow-host would allow it.";
-    case ErrorCode::app_starting:
-      return gate_ ? "Still " + gate_->advice() + " to listen; this page works as soon as it does." : "";
-    case ErrorCode::app_exited:
-      return "The app has ended: " + shown(options_.command);
-    case ErrorCode::upstream_refused:
-    case ErrorCode::upstream_unreachable:
-      if (!options_.command.empty()) return "Nothing listens there yet: " + shown(options_.command);
-      return fmt::format("Nothing listens on {}. Start the app there, or let Lintel start it: lintel dev -- COMMAND",
-                         plan_.upstream ? plan_.upstream->url : fmt::format("port {}", plan_.wanted_port));
     default:
-      return {};
+      return app_->advice(code);
   }
 }
 

@@ -1,21 +1,15 @@
 #include "fetch/client.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <functional>
 #include <memory>
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "fetch/dial.h"
 #include "fetch/url.h"
 #include "http/h1.h"
-#include "net/fd.h"
 #include "net/stream.h"
 
 namespace lintel::fetch {
@@ -143,82 +137,35 @@ bool is_sendable(const Request& request) {
          });
 }
 
-struct Failure {
-  ErrorCode code = ErrorCode::none;
-  std::string why;
-};
-
 // One exchange over one connection.
 class Connection {
  public:
   Connection(net::Reactor& reactor, const Url& url, TimeMs deadline)
-      : reactor_(reactor), signal_(reactor), url_(url), deadline_(deadline) {}
+      : signal_(reactor), url_(url), deadline_(deadline) {}
 
-  net::Task<Failure> connect(IpAddress ip, TimeMs until) {
-    sockaddr_storage storage{};
-    auto* raw = reinterpret_cast<sockaddr*>(&storage);
-    const SocketAddress address = SocketAddress::of(ip, url_.port);
-    const unsigned length = address.fill(raw);
-    net::UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (fd.get() < 0) co_return Failure{ErrorCode::overloaded, std::strerror(errno)};
-    const int on = 1;
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    const int error = ::connect(fd.get(), raw, length) == 0 ? 0 : errno;
-    if (error != 0 && error != EINPROGRESS) co_return connect_failure(address, error);
-    stream_.open(reactor_, fd.release(), &signal_, true);
-    for (;;) {
-      const int state = stream_.connect_error();
-      if (state == 0) co_return Failure{};
-      if (state != EINPROGRESS) co_return connect_failure(address, state);
-      const bool in_time = co_await wait(until);
-      if (!in_time)
-        co_return Failure{ErrorCode::upstream_connect_timeout,
-                          fmt::format("{} did not accept the connection in time", address.text())};
-    }
+  net::Task<DialFailure> connect(IpAddress ip, TimeMs until) {
+    const DialFailure failure = co_await fetch::connect(stream_, signal_, SocketAddress::of(ip, url_.port), until);
+    co_return failure;
+  }
+  net::Task<DialFailure> start_tls(SSL_CTX* context) {
+    const DialFailure failure = co_await fetch::start_tls(stream_, signal_, context, url_.host, deadline_);
+    co_return failure;
   }
 
-  net::Task<Failure> start_tls(SSL_CTX* context) {
-    const std::string sni = IpAddress::parse(url_.host) ? std::string() : url_.host;
-    stream_.start_tls(tls::Engine::client(context, sni, url_.host, "\x08http/1.1"));
-    for (;;) {
-      const tls::HandshakeStatus status = stream_.handshake();
-      stream_.flush();
-      if (status == tls::HandshakeStatus::done) co_return Failure{};
-      if (status == tls::HandshakeStatus::failed)
-        co_return Failure{ErrorCode::upstream_tls, "the TLS handshake failed: " + stream_.engine().failure()};
-      if (stream_.peer_closed() && !stream_.readable())
-        co_return Failure{ErrorCode::upstream_tls, "it closed the connection in the TLS handshake"};
-      const bool in_time = co_await wait(deadline_);
-      if (!in_time)
-        co_return Failure{ErrorCode::upstream_connect_timeout, "it did not finish the TLS handshake in time"};
-    }
-  }
-
-  net::Task<Failure> exchange(std::string text, Reader& reader) {
+  net::Task<DialFailure> exchange(std::string text, Reader& reader) {
     stream_.write(text);
     stream_.flush();
     for (;;) {
       const Reader::State state = read_some(reader);
-      if (state == Reader::State::done) co_return Failure{};
-      if (state == Reader::State::failed) co_return Failure{reader.code(), reader.failure()};
-      const bool in_time = co_await wait(deadline_);
-      if (!in_time) co_return Failure{ErrorCode::upstream_timeout, "it did not answer in time"};
+      if (state == Reader::State::done) co_return DialFailure{};
+      if (state == Reader::State::failed) co_return DialFailure{reader.code(), reader.failure()};
+      const bool in_time = co_await wait_until(signal_, deadline_);
+      if (!in_time) co_return DialFailure{ErrorCode::upstream_timeout, "it did not answer in time"};
       stream_.flush();
     }
   }
 
  private:
-  static Failure connect_failure(const SocketAddress& address, int error) {
-    return {error == ECONNREFUSED ? ErrorCode::upstream_refused : ErrorCode::upstream_unreachable,
-            fmt::format("{}: {}", address.text(), std::strerror(error))};
-  }
-  // False once `until` has passed, also for a peer that keeps us busy with single octets.
-  net::Task<bool> wait(TimeMs until) {
-    if (reactor_.now_ms() >= until) co_return false;
-    signal_.set_deadline(until);
-    const net::Wake wake = co_await signal_.wait();
-    co_return wake == net::Wake::event&& reactor_.now_ms() < until;
-  }
   Reader::State read_some(Reader& reader) {
     for (size_t turn = 0; turn < limits::turn_bytes; turn += block_.size()) {
       const net::ReadResult got = stream_.try_read(block_);
@@ -238,7 +185,6 @@ class Connection {
     return Reader::State::head;
   }
 
-  net::Reactor& reactor_;
   net::Signal signal_;
   net::Stream stream_;
   const Url& url_;
@@ -293,7 +239,7 @@ net::Task<Outcome<Response>> Client::send(Request request, TimeMs deadline) {
     co_return failed(*url, addresses.error(),
                      late ? "its name was not looked up in time" : "its name cannot be looked up");
   }
-  Failure failure;
+  DialFailure failure;
   std::unique_ptr<Connection> connection;
   for (const IpAddress& address : *addresses) {
     connection = std::make_unique<Connection>(reactor_, *url, deadline);

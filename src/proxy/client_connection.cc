@@ -40,6 +40,11 @@ ClientConnection::ClientConnection(Worker& w, const BoundListener& bound, const 
   context.protocol = "HTTP/1.1";
 }
 
+ClientConnection::ClientConnection(Worker& w, const BoundListener& bound)
+    : worker(w), listener(bound), signal(w.reactor()), stop_hook(w.stop_hooks(), signal) {
+  ++listener.connections;
+}
+
 ClientConnection::~ClientConnection() { --listener.connections; }
 
 net::Task<bool> ClientConnection::drain() {

@@ -40,6 +40,7 @@ class H2Stream final : public ClientSide, public FromObjectMemory {
   void begin_tunnel() override {}
 
   net::Task<void> serve(ErrorCode refused);
+  net::Task<void> serve_notice();
   void take_data(std::string_view octets);
   void take_end(std::unique_ptr<http::H2Head> trailers);
   void take_reset();
@@ -60,9 +61,10 @@ class H2Stream final : public ClientSide, public FromObjectMemory {
 
 class H2Client {
  public:
-  H2Client(ClientConnection& connection, const http::H2Session::Options& options)
+  H2Client(ClientConnection& connection, const http::H2Session::Options& options, TunnelOwner* owner = nullptr)
       : connection_(connection),
         session_(options, connection.worker.reactor().now_ms()),
+        owner_(owner),
         tunnel_(options.tunnel),
         streams_(connection.worker.reactor()) {
     streams_.on_end = &connection.signal;
@@ -76,6 +78,7 @@ class H2Client {
   void mark_dirty() noexcept { connection_.worker.reactor().at_turn_end(flush_node_); }
   void join(H2Stream& stream) { by_id_.push_back(&stream); }
   void leave(H2Stream& stream) noexcept;
+  TunnelOwner* owner() noexcept { return owner_; }
 
  private:
   // After the event batch: everything that the streams have produced, in one send.
@@ -93,6 +96,8 @@ class H2Client {
   H2Stream* find(http::StreamId id) noexcept;
   bool busy() const;
   bool look_after_stalls();
+  bool look_after_peer();
+  void hear_from_peer() noexcept;
   net::Task<void> close_streams();
 
   ClientConnection& connection_;
@@ -103,6 +108,10 @@ class H2Client {
   ErrorCode failure_ = ErrorCode::none;
   TimeMs progress_ms_ = 0;  // when the client last took something, or nothing was left for it to take
   TimeMs blocked_ms_ = 0;   // when the socket last took less than there was
+  TunnelOwner* owner_;
+  TimeMs silent_at_ms_ = 0;  // the owner's peer is gone when nothing has come until then
+  TimeMs next_ping_ms_ = 0;
+  uint64_t ping_sent_us_ = 0;  // 0 = none is under way
   bool said_goodbye_ = false;
   bool tunnel_;
   net::Nursery streams_;  // last: its tasks use what stands above
@@ -202,6 +211,9 @@ net::Task<void> H2Stream::serve(ErrorCode refused) {
                     head_->arena);
   if (refused != ErrorCode::none) {
     exchange.refuse(refused);
+  } else if (owner_.owner() != nullptr && owner_.owner()->is_notice(head_->request)) {
+    co_await serve_notice();
+    co_return;
   } else {
     co_await exchange.run();
   }
@@ -215,6 +227,21 @@ net::Task<void> H2Stream::serve(ErrorCode refused) {
   }
   if (gone_) co_return;
   if (!ended_ && exchange.response_complete()) owner_.session().reset(id_, http::H2Error::no_error);
+  owner_.mark_dirty();
+}
+
+// The peer's own word: no visitor asks, and no app answers.
+net::Task<void> H2Stream::serve_notice() {
+  signal_.set_deadline_in(limits::tunnel_dial_ms);
+  while (!ended_ && !gone_ && body_.size() <= limits::tunnel_hello_bytes) {
+    const net::Wake wake = co_await signal_.wait();
+    if (wake == net::Wake::deadline) break;
+  }
+  const bool whole = ended_ && body_.size() <= limits::tunnel_hello_bytes;
+  if (whole) owner_.owner()->notice(body_.view());
+  body_taken(body_.size());
+  const http::FieldList none;
+  if (!gone_) owner_.session().submit_response(id_, whole ? 204 : 400, none, true);
   owner_.mark_dirty();
 }
 
@@ -255,6 +282,11 @@ void H2Client::take_event(http::H2Event& event) {
     take_request(event);
     return;
   }
+  if (owner_ != nullptr && event.kind == http::H2Event::Kind::goaway) return owner_->peer_leaves();
+  if (owner_ != nullptr && event.kind == http::H2Event::Kind::pong && ping_sent_us_ != 0) {
+    const uint64_t us = connection_.worker.clock().monotonic_us() - std::exchange(ping_sent_us_, 0);
+    return owner_->round_trip(static_cast<uint32_t>(std::min<uint64_t>(us, UINT32_MAX)));
+  }
   H2Stream* stream = event.stream != 0 ? find(event.stream) : nullptr;
   if (event.kind == http::H2Event::Kind::data) {
     if (stream == nullptr)
@@ -278,12 +310,14 @@ H2Client::Read H2Client::read_some() {
   if (failure_ != ErrorCode::none) return Read::broken;
   size_t taken = 0;
   while (taken < limits::turn_bytes) {
-    // A peer that does not read what we answer is not read from either.
-    if (stream.blocked() && session_.wants_write()) return Read::drained;
+    // A peer that does not read what we answer is not read from either. Not so of a tunnel: one visitor's download
+    // fills the line, and the others' requests and window updates are behind it.
+    if (!tunnel_ && stream.blocked() && session_.wants_write()) return Read::drained;
     const net::ReadResult got = stream.try_read(net::scratch().first(limits::scratch_shrunk_bytes));
     if (got.status == net::ReadResult::Status::would_block) return Read::drained;
     if (got.status != net::ReadResult::Status::data) return Read::closed;
     taken += got.size;
+    hear_from_peer();
     const Result<void> fed = session_.feed({net::scratch().data(), got.size}, connection_.worker.reactor().now_ms());
     take_events();
     if (!fed) {
@@ -340,6 +374,27 @@ bool H2Client::look_after_stalls() {
   return true;
 }
 
+void H2Client::hear_from_peer() noexcept {
+  if (owner_ != nullptr) silent_at_ms_ = connection_.worker.reactor().now_ms() + limits::tunnel_silence_ms;
+}
+
+// PINGs the owner's peer when it is time. False when it has been silent for too long.
+bool H2Client::look_after_peer() {
+  const TimeMs now = connection_.worker.reactor().now_ms();
+  if (owner_->doubts) {
+    owner_->doubts = false;
+    next_ping_ms_ = now;
+    silent_at_ms_ = std::min(silent_at_ms_, now + limits::tunnel_check_ms);
+  }
+  if (now >= silent_at_ms_) return false;
+  if (now < next_ping_ms_) return true;
+  next_ping_ms_ = now + limits::tunnel_ping_ms;
+  ping_sent_us_ = connection_.worker.clock().monotonic_us();
+  session_.ping();
+  mark_dirty();
+  return true;
+}
+
 net::Task<void> H2Client::close_streams() {
   for (H2Stream* stream : by_id_) stream->take_reset();
   co_await streams_.join();
@@ -349,6 +404,7 @@ net::Task<void> H2Client::run() {
   Worker& worker = connection_.worker;
   net::Stream& stream = connection_.stream;
   mark_dirty();
+  hear_from_peer();
   bool was_busy = false;
   bool watched = false;  // a deadline is set
   for (;;) {
@@ -356,6 +412,7 @@ net::Task<void> H2Client::run() {
     mark_dirty();
     if (read == Read::closed || stream.write_failed()) break;
     if (read == Read::broken) {
+      if (owner_ != nullptr) owner_->end = TunnelOwner::End::broken;
       log::info("HTTP/2 connection from {} ended: {}", connection_.context.peer_text, facts(failure_).name);
       flush();
       for (H2Stream* open : by_id_) open->take_reset();
@@ -371,7 +428,12 @@ net::Task<void> H2Client::run() {
     const bool awaits_requests = worker.stopping() && !worker.hurried() && session_.goodbye_under_way();
     if (session_.finished() || (said_goodbye_ && !is_busy && !awaits_requests)) {
       flush();
+      if (owner_ != nullptr && said_goodbye_) owner_->end = TunnelOwner::End::stopped;
       co_await connection_.linger();
+      break;
+    }
+    if (owner_ != nullptr && !look_after_peer()) {
+      owner_->end = TunnelOwner::End::silent;
       break;
     }
     if (read == Read::more) {
@@ -383,6 +445,7 @@ net::Task<void> H2Client::run() {
       connection_.signal.set_deadline_in(is_busy ? limits::h2_zero_window_stall_ms / 3
                                                  : worker.config().timeouts.keep_alive);
     }
+    if (owner_ != nullptr) connection_.signal.set_deadline(std::min(next_ping_ms_, silent_at_ms_));
     watched = true;
     was_busy = is_busy;
     const net::Wake wake = co_await connection_.signal.wait();
@@ -405,11 +468,13 @@ net::Task<void> serve_h2(ClientConnection& connection) {
   co_await client.run();
 }
 
-net::Task<void> serve_tunnel(ClientConnection& connection, std::string_view first_octets) {
-  H2Client client(connection, {.role = http::H2Session::Role::server,
-                               .max_concurrent_streams = limits::tunnel_streams_count,
-                               .tunnel = true,
-                               .trusted_peer = true});
+net::Task<void> serve_tunnel(ClientConnection& connection, std::string_view first_octets, TunnelOwner* owner) {
+  H2Client client(connection,
+                  {.role = http::H2Session::Role::server,
+                   .max_concurrent_streams = limits::tunnel_streams_count,
+                   .tunnel = true,
+                   .trusted_peer = true},
+                  owner);
   client.take_first(first_octets);
   co_await client.run();
 }

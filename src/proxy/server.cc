@@ -79,6 +79,7 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   shared.raw_gate = chosen.raw_gate;
   shared.dev_advice = chosen.dev_advice;
   shared.force_http = chosen.force_http;
+  shared.on_request = chosen.on_request;
   shared.acme_answer = chosen.acme_answer;
   shared.instance_id = new_instance_id();
   raise_descriptor_limit();

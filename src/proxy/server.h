@@ -30,6 +30,8 @@ struct ServerOptions {
   AppGate* gate = nullptr;             // needs workers = 1
   AnswerObserver* observer = nullptr;  // needs workers = 1
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
+  // Called by the workers at the end of each request, beside the access log; must not block. Empty: nobody wants it.
+  std::function<void(const observe::AccessRecord&)> on_request;
   const Clock* clock = nullptr;  // of all workers; null: the machine's. Outlives the server
   // Instead of the sites' certificates (dev). Outlives the server.
   tls::CertificateSource* certificates = nullptr;
@@ -55,6 +57,7 @@ class Server {
   std::vector<SocketAddress> addresses() const;
   // The reactor of the first worker, which run() drives on the calling thread: flows of `dev` live there too.
   net::Reactor& reactor() noexcept { return workers_.front()->reactor(); }
+  Worker& first_worker() noexcept { return *workers_.front(); }
   // Begins to accept on the first worker, whose reactor() the caller then turns by hand instead of calling run().
   void start() { workers_.front()->start(); }
   // Runs, the first worker on the calling thread, until stop() and until what runs has ended.

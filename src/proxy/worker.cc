@@ -17,7 +17,7 @@ Worker::Worker(unsigned index, const Shared& shared)
       upstreams_(reactor_, *shared.blocking),
       hsts_(shared.hsts),
       metrics_(shared.metrics != nullptr ? &shared.metrics->worker(index) : nullptr),
-      log_enabled_(shared.access_log != nullptr && shared.access_log->enabled()),
+      log_enabled_((shared.access_log != nullptr && shared.access_log->enabled()) || shared.on_request),
       background_(reactor_),
       connections_(reactor_) {}
 

@@ -48,6 +48,7 @@ struct Shared {
   std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;  // empty: this server is no edge
   RawGate* raw_gate = nullptr;                                  // of an agent; one worker
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
+  std::function<void(const observe::AccessRecord&)> on_request;  // at the end of each; may be empty
   // The body of an ACME issuer's question to /.well-known/acme-challenge/<token>; may be empty. Thread-safe, quick.
   std::function<std::optional<std::string>(std::string_view token)> acme_answer;
   std::string instance_id;  // "lintel-" and 16 hex digits, for CDN-Loop
@@ -87,6 +88,7 @@ class Worker {
   void begin_stop(Stop how = Stop::at_once);
 
   net::Reactor& reactor() noexcept { return reactor_; }
+  net::BlockingPool& blocking() noexcept { return *shared_.blocking; }
   const Clock& clock() const noexcept { return reactor_.clock(); }
   // Of requests that begin now; changes with a reload.
   SnapshotRef snapshot() const noexcept { return snapshot_; }
@@ -96,7 +98,7 @@ class Worker {
   AppGate* gate() const noexcept { return shared_.gate; }
   RawGate* raw_gate() const noexcept { return shared_.raw_gate; }
   EdgeGate* edge() const noexcept { return edge_.get(); }
-  // Of connections that no listener accepted.
+  // Of clients, also those that no listener accepted: a graceful stop waits for them. Destroyed with the worker.
   net::Nursery& connections() noexcept { return connections_; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
   // Of the snapshot of the moment.
@@ -126,7 +128,10 @@ class Worker {
   // Are the times of an exchange of use to anybody?
   bool measures() const noexcept { return log_enabled_ || metrics_ != nullptr; }
   HstsView& hsts() noexcept { return hsts_; }
-  void record(const observe::AccessRecord& record) { shared_.access_log->record(index_, record); }
+  void record(const observe::AccessRecord& record) {
+    if (shared_.access_log->enabled()) shared_.access_log->record(index_, record);
+    if (shared_.on_request) shared_.on_request(record);
+  }
   std::string_view new_request_id(Arena& arena) { return request_ids_.mint(arena); }
   // Does a CDN-Loop field name this instance (RFC 8586)?
   bool meets_itself(const http::FieldList& fields) const;

@@ -1,0 +1,144 @@
+#include "share/session.h"
+
+#include <fmt/format.h>
+
+#include "dev/app.h"
+#include "dev/environment.h"
+#include "dev/privileges.h"
+#include "proxy/server.h"
+#include "tunnel/agent.h"
+
+namespace lintel::share {
+namespace {
+
+class Session final : public tunnel::AgentObserver {
+ public:
+  Session(const ShareOptions& options, dev::AppTarget app, dev::Environment environment, Reporter& reporter)
+      : options_(options), reporter_(reporter), app_(std::move(app), std::move(environment), reporter) {}
+
+  Outcome<void> prepare();
+  int run();
+
+  void connected(const tunnel::Welcome& welcome) override;
+  void round_trip(uint32_t us) override { reporter_.round_trip(us); }
+  void lost(const std::string& why, uint32_t retry_in_ms) override {
+    reporter_.away(options_.edge.text(), why, retry_in_ms);
+  }
+  void refused(const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) override;
+  void notice(const tunnel::Notice& notice) override { reporter_.notice(notice); }
+
+ private:
+  void take_request(const observe::AccessRecord& record);
+
+  const ShareOptions& options_;
+  Reporter& reporter_;
+  dev::App app_;
+  std::unique_ptr<tunnel::Agent> agent_;  // before the server, whose flows use it
+  std::unique_ptr<proxy::Server> server_;
+  bool was_connected_ = false;
+  bool given_up_ = false;
+};
+
+Outcome<void> Session::prepare() {
+  proxy::ServerOptions server;
+  server.gate = app_.gate();
+  server.observer = app_.observer();
+  server.on_request = [this](const observe::AccessRecord& record) { take_request(record); };
+  auto created = proxy::Server::create(make_config(options_, app_.target()), std::move(server));
+  if (!created) return std::unexpected(created.error());
+  server_ = std::move(*created);
+  tunnel::AgentOptions agent;
+  agent.edge = options_.edge.host;
+  agent.port = options_.edge.port;
+  agent.token = options_.token;
+  agent.ca_file = options_.ca_file;
+  agent.name = options_.name;
+  agent.pool = options_.pool;
+  agent.legs = options_.legs;
+  auto made = tunnel::Agent::create(server_->first_worker(), std::move(agent), *this);
+  if (!made) return std::unexpected(made.error());
+  agent_ = std::move(*made);
+  return {};
+}
+
+int Session::run() {
+  app_.attach(*server_);
+  // Nothing is to be started: whether the app is there is known before the first visitor comes.
+  if (options_.command.empty()) app_.start({}, {});
+  if (options_.command.empty() && app_.gate() != nullptr)
+    app_.on_first_look = [this] { agent_->start(); };
+  else
+    agent_->start();
+  app_.run();
+  if (given_up_) return 1;
+  return app_.exit_code();
+}
+
+void Session::connected(const tunnel::Welcome& welcome) {
+  Announcement announcement;
+  announcement.url = welcome.url + (options_.path.empty() ? "/" : options_.path);
+  for (size_t i = 1; i < welcome.hosts.size(); ++i)
+    announcement.also.push_back(fmt::format("https://{}/", welcome.hosts[i]));
+  announcement.edge = options_.edge.text();
+  announcement.forwards_to = shown(app_.target());
+  announcement.agents = welcome.agents;
+  announcement.again = was_connected_;
+  reporter_.connected(announcement);
+  if (std::exchange(was_connected_, true)) return;
+  // Not before: the app is told its public address.
+  const std::string url = announcement.url;
+  if (options_.open && !options_.command.empty()) app_.on_first_up = [url] { dev::open_browser(url); };
+  if (!options_.command.empty() && !app_.start(welcome.url, "")) return app_.end();
+  if (options_.open && options_.command.empty()) dev::open_browser(url);
+}
+
+void Session::refused(const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) {
+  reporter_.refused(options_.edge.text(), refusal, retry_in_ms, given_up);
+  if (!given_up) return;
+  given_up_ = true;
+  app_.end();
+}
+
+void Session::take_request(const observe::AccessRecord& record) {
+  RequestLine line;
+  line.unix_ms = record.unix_ms;
+  line.method = record.method;
+  line.path = record.target.substr(0, record.target.find('?'));
+  line.status = record.status;
+  line.duration_us = record.duration_us;
+  line.visitor = record.client.text();
+  if (record.error != ErrorCode::none) line.error = facts(record.error).name;
+  reporter_.request(line);
+}
+
+}  // namespace
+
+std::shared_ptr<const config::Config> make_config(const ShareOptions& options, const dev::AppTarget& app) {
+  config::Config config;
+  config.workers = 1;
+  config.access_log = "off";
+  config.upstream_http1_only_loopback_first = true;
+  config.timeouts.response = limits::app_patience_ms;
+  config.timeouts.body_idle = limits::app_patience_ms;
+  config::Site site;
+  site.hosts = {"*"};  // only the edge comes here, and it knows which names are ours
+  site.redirect_http = config::RedirectHttp::off;
+  site.hsts.mode = config::Hsts::Mode::off;  // the app's own passes; a name of the edge is not ours to pin
+  if (!options.index) site.response_headers.set.emplace_back("X-Robots-Tag", "noindex");
+  if (app.upstream) site.to.push_back(*app.upstream);
+  config.sites.push_back(std::move(site));
+  return config::freeze(std::move(config));
+}
+
+Outcome<int> run_session(const ShareOptions& options, Reporter& reporter) {
+  dev::Environment environment = dev::Environment::of_this_process();
+  auto became = dev::become_calling_user(environment);
+  if (!became) return std::unexpected(became.error());
+  auto app = dev::choose_app(options.target, options.command, "share");
+  if (!app) return std::unexpected(app.error());
+  Session session(options, std::move(*app), std::move(environment), reporter);
+  if (auto prepared = session.prepare(); !prepared) return std::unexpected(prepared.error());
+  return session.run();
+}
+
+}  // namespace lintel::share
