@@ -64,7 +64,8 @@ std::vector<IpAddress> look_up(const std::string& host) {
 
 Task<Result<std::vector<IpAddress>>> resolve(std::string host, Reactor& reactor, BlockingPool& pool, TimeMs deadline) {
   if (const auto literal = IpAddress::parse(host)) co_return std::vector<IpAddress>{*literal};
-  if (host == "localhost") {
+  // RFC 6761 §6.3: names below it too.
+  if (host == "localhost" || host.ends_with(".localhost")) {
     co_return std::vector<IpAddress>{IpAddress::v4(0x7f000001), *IpAddress::parse("::1")};
   }
   std::function<std::vector<IpAddress>()> job = [host] { return look_up(host); };

@@ -28,7 +28,7 @@ struct AgentAnswer {
   ErrorCode error = ErrorCode::none;  // refused: an ordinary answer with its status and `body`
   std::string body;                   // JSON
   uint32_t retry_after_s = 0;
-  std::string welcome;  // of the 101
+  std::string welcome;  // of the 101; "" = without a hello: the token is good
   uint64_t ticket = 0;  // for attach()
 };
 

@@ -32,12 +32,15 @@ std::string_view only_value(const http::FieldList& fields, std::string_view name
 void Exchange::answer_at_door() {
   EdgeGate* const edge = worker_.edge();
   if (head_.target != agent_path || edge == nullptr) return answer_page(ErrorCode::share_unknown);
-  const bool asks = head_.method_id == http::Method::get && head_.framing == http::Framing::none && identity_.https &&
-                    head_.version == http::Version::http11 && upgrade_ == upgrade_token;
-  if (!asks) return answer_page(ErrorCode::agent_protocol);
   const AgentRequest request{.authorization = only_value(head_.fields, "authorization"),
                              .hello = only_value(head_.fields, "lintel-hello"),
                              .from = identity_.client};
+  // Without a hello it only asks whether its token is good.
+  const bool fits =
+      request.hello.empty() ? upgrade_.empty() && !request.authorization.empty() : upgrade_ == upgrade_token;
+  const bool asks = head_.method_id == http::Method::get && head_.framing == http::Framing::none && identity_.https &&
+                    head_.version == http::Version::http11 && fits;
+  if (!asks) return answer_page(ErrorCode::agent_protocol);
   answer_agent(edge->admit(request));
 }
 
@@ -53,6 +56,7 @@ void Exchange::answer_agent(const AgentAnswer& answer) {
     }
     return send_own_answer(facts(answer.error).status, fields, arena_.copy(answer.body));
   }
+  if (answer.welcome.empty()) return send_own_answer(204, fields, {});
   status_ = 101;
   fields.push(arena_, {"Connection", "Upgrade", http::FieldId::connection});
   fields.push(arena_, {"Upgrade", upgrade_token, http::FieldId::upgrade});

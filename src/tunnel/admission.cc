@@ -50,7 +50,7 @@ std::expected<Granted, Denied> Registry::admit(std::string_view token, const Hel
     const Change change(*impl_);
     return impl_->admit(token, hello, from);
   }();
-  if (!answer) {
+  if (!answer && answer.error().code != ErrorCode::none) {
     const Refusal& refusal = answer.error().refusal;
     impl_->say(impl_->refusal_lines,
                fmt::format("an agent from {} was refused: {}: {}", from.text(), refusal.error, refusal.message));
@@ -83,6 +83,7 @@ std::expected<Granted, Denied> Registry::Impl::admit(std::string_view text, cons
              fmt::format("too many agents from {} were refused; wait, and check the token", from.text()),
              static_cast<uint32_t>(wait_ms / 1000 + 1)));
   }
+  if (hello.version == 0) return std::unexpected(Denied{.code = ErrorCode::none, .refusal = {}});
   if (const auto known = hello.session.empty() ? by_text.end() : by_text.find(hello.session); known != by_text.end()) {
     Session& session = sessions.at(known->second);
     const bool is_own =

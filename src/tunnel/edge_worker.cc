@@ -36,7 +36,7 @@ proxy::AgentAnswer EdgeWorker::admit(const proxy::AgentRequest& request) {
     answer.retry_after_s = denied.refusal.retry_after_s;
     return answer;
   };
-  const auto hello = decode_hello(request.hello);
+  const Outcome<Hello> hello = request.hello.empty() ? Outcome<Hello>(token_only()) : decode_hello(request.hello);
   if (!hello) {
     const std::string_view name = facts(ErrorCode::agent_protocol).name;
     return refused({ErrorCode::agent_protocol, {.error = std::string(name), .message = hello.error().message}});
@@ -46,6 +46,7 @@ proxy::AgentAnswer EdgeWorker::admit(const proxy::AgentRequest& request) {
   const bool bearer = token.size() > scheme.size() && http::equal_ignoring_case(token.substr(0, scheme.size()), scheme);
   token.remove_prefix(bearer ? scheme.size() : token.size());
   auto granted = edge_.registry().admit(token, *hello, request.from);
+  if (!granted && granted.error().code == ErrorCode::none) return {};
   if (!granted) return refused(granted.error());
   edge_.end_sessions(std::move(granted->evicted));
   const uint64_t ticket = next_ticket_++;

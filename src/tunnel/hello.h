@@ -29,7 +29,7 @@ enum class ShareKind : uint8_t { http, sealed, tcp };
 std::string_view name_of(ShareKind kind) noexcept;  // "http" | "sealed" | "tcp"
 
 struct Hello {
-  unsigned version = 1;
+  unsigned version = 1;  // 0 = token_only()
   ShareKind kind = ShareKind::http;
   std::string agent;    // 16 hex digits, the same for all connections of one agent process and share
   std::string name;     // that is wanted, and once there was a Welcome its name; "" = a random one
@@ -41,6 +41,13 @@ struct Hello {
   bool pool = false;     // others may share the name with us
   std::string software;  // "lintel/0.1.0"
 };
+
+// Of a request that only asks whether its token is good. Not on the wire.
+inline Hello token_only() {
+  Hello hello;
+  hello.version = 0;
+  return hello;
+}
 
 struct Welcome {
   std::string session;  // the same for all connections of the agent

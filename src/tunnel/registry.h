@@ -94,6 +94,7 @@ class Registry {
   // An agent's request for a connection. `token`: of the Authorization field, without "Bearer". Tokens that are no good
   // are counted by address, and refused as agent_limited when there were too many; a good one always passes, so that
   // nobody locks out the neighbours behind his address.
+  // With token_only() nothing is granted: a good token is denied with ErrorCode::none.
   std::expected<Granted, Denied> admit(std::string_view token, const Hello& hello, const IpAddress& from);
   // A leg of the session runs on `worker` / has ended. leg_opened is false when the session has been ended meanwhile.
   bool leg_opened(SessionId session, size_t worker);
