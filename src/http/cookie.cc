@@ -1,5 +1,6 @@
 #include "http/cookie.h"
 
+#include <algorithm>
 #include <array>
 
 #include "http/headers.h"
@@ -161,6 +162,70 @@ CookieResult apply_cookie_policy(std::string_view value, const CookiePolicy& pol
   result.secure = cookie.secure || add_secure;
   if (set_same_site) result.same_site = policy.same_site;
   return {out.view(), note_of(result), true};
+}
+
+namespace {
+
+bool is_within(std::string_view domain, std::string_view host) noexcept {
+  if (domain.starts_with('.')) domain.remove_prefix(1);
+  for (const char c : domain) {
+    const char low = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+    if ((low < 'a' || low > 'z') && (low < '0' || low > '9') && low != '-' && low != '.') return false;
+  }
+  if (domain.size() < host.size() || !equal_ignoring_case(domain.substr(domain.size() - host.size()), host))
+    return false;
+  return domain.size() == host.size() || domain[domain.size() - host.size() - 1] == '.';
+}
+
+}  // namespace
+
+std::string_view narrow_cookie_domain(std::string_view value, std::string_view host, Arena& arena) {
+  bool any_wide = false, last_wide = false;
+  for_each_segment(value, [&](std::string_view segment) {
+    const Attribute attribute = parse_attribute(segment);
+    if (!equal_ignoring_case(attribute.name, "domain") || attribute.value.empty()) return;
+    last_wide = !is_within(attribute.value, host);
+    any_wide |= last_wide;
+  });
+  if (!any_wide) return value;
+  Writer out{arena.chars(value.size())};
+  out.put(value.substr(0, value.find(';')));
+  for_each_segment(value, [&](std::string_view segment) {
+    const Attribute attribute = parse_attribute(segment);
+    const bool of_domain = equal_ignoring_case(attribute.name, "domain");
+    if (of_domain && (last_wide || attribute.value.empty() || !is_within(attribute.value, host))) return;
+    out.put(";");
+    out.put(segment);
+  });
+  return out.view();
+}
+
+std::string_view without_cookies(std::string_view value, std::string_view prefix, Arena& arena) {
+  const auto is_it = [prefix](std::string_view pair) {
+    const size_t equals = pair.find('=');
+    return equals != std::string_view::npos && trim(pair.substr(0, equals)).starts_with(prefix);
+  };
+  bool found = false;
+  const auto for_each_pair = [value](auto&& use) {
+    for (size_t start = 0; start <= value.size();) {
+      const size_t end = std::min(value.find(';', start), value.size());
+      use(value.substr(start, end - start));
+      start = end + 1;
+    }
+  };
+  for_each_pair([&](std::string_view pair) { found |= is_it(pair); });
+  if (!found) return value;
+  Writer out{arena.chars(value.size())};
+  for_each_pair([&](std::string_view pair) {
+    if (is_it(pair)) return;
+    if (out.size == 0) {
+      while (!pair.empty() && scan::is_blank(pair.front())) pair.remove_prefix(1);
+    } else {
+      out.put(";");
+    }
+    out.put(pair);
+  });
+  return trim(out.view());
 }
 
 }  // namespace lintel::http

@@ -47,4 +47,14 @@ struct CookieResult {
 // they are reported in `note` (Secure is still added to __Secure- and __Host- names when policy.secure asks for it).
 CookieResult apply_cookie_policy(std::string_view value, const CookiePolicy& policy, Arena& arena);
 
+// The Set-Cookie value without a Domain that would send the cookie to others than `host` (lower case) and the names
+// below it: then it is for `host` alone. A Domain that is not plain letters, digits, '-' and '.' is taken for one of
+// those, since browsers would translate it (IDN) or read it in their own way. Of several attributes the last one
+// counts (RFC 6265bis §5.7); that there are others is no way around. Idempotent; `value` itself when nothing changes.
+std::string_view narrow_cookie_domain(std::string_view value, std::string_view host, Arena& arena);
+
+// The value of a Cookie field without the cookies whose names begin with `prefix`; the octets of the others stay as
+// they are, in their order. Empty when there is no other. `value` itself when there is none of those names.
+std::string_view without_cookies(std::string_view value, std::string_view prefix, Arena& arena);
+
 }  // namespace lintel::http

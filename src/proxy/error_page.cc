@@ -112,13 +112,34 @@ Form choose_form(std::string_view accept) {
 
 // --- the three forms
 
+// A page for people that loads itself again, because what is missing comes back by itself.
+struct Reload {
+  unsigned after_s = 0;  // 0: it does not
+  std::string_view sentence;
+};
+
+Reload reload_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::app_starting:
+      return {1, "This page loads itself again until the app answers."};
+    case ErrorCode::share_away:
+      return {5,
+              "It may be asleep, switched off or without a network. This page loads itself again and shows the app as "
+              "soon as the computer is back."};
+    case ErrorCode::share_busy:
+      return {5, "This page loads itself again."};
+    default:
+      return {};
+  }
+}
+
 struct Facts {
   unsigned status;
   std::string_view title;  // the reason phrase
   std::string_view name;
   std::string_view meaning;
   std::string_view host;  // empty unless it is what is wrong
-  bool reloads;
+  Reload reload;
 };
 
 Facts facts_of(const ErrorPage& page) {
@@ -131,7 +152,7 @@ Facts facts_of(const ErrorPage& page) {
           error.name,
           explain(page.code),
           about_host ? page.host : std::string_view{},
-          page.code == ErrorCode::app_starting && page.method == "GET"};
+          page.method == "GET" ? reload_of(page.code) : Reload{}};
 }
 
 // Safe to show, with its line ends kept.
@@ -198,12 +219,14 @@ void append_html_page(const ErrorPage& page, const Facts& page_facts, std::strin
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"robots\" content=\"noindex\">\n";
-  if (page_facts.reloads) to += "<meta http-equiv=\"refresh\" content=\"1\">\n";
+  if (page_facts.reload.after_s != 0) {
+    fmt::format_to(std::back_inserter(to), "<meta http-equiv=\"refresh\" content=\"{}\">\n", page_facts.reload.after_s);
+  }
   fmt::format_to(std::back_inserter(to), "<title>{0} {1}</title>\n{2}</head>\n<body>\n<main>\n<h1>{0} {1}</h1>\n<p>",
                  page_facts.status, page_facts.title, html_style);
   append_html(page_facts.meaning, to);
   to += "</p>\n";
-  if (page_facts.reloads) to += "<p>This page loads itself again until the app answers.</p>\n";
+  if (page_facts.reload.after_s != 0) fmt::format_to(std::back_inserter(to), "<p>{}</p>\n", page_facts.reload.sentence);
   if (!page.dev_detail.empty()) {
     to += "<p class=\"note\">";
     append_html(page.dev_detail, to);

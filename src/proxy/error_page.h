@@ -25,8 +25,8 @@ struct ErrorPage {
 
 // Replaces `body` by a page in the form that `page.accept` prefers: HTML, JSON or plain text (also for "*/*", which is
 // what command-line clients send, and when none of the three is accepted). `content_type` gets static storage.
-// The HTML needs nothing from elsewhere, runs no script, and for app_starting loads itself again (GET only).
-// The caller adds X-Lintel-Error and Cache-Control: no-store.
+// The HTML needs nothing from elsewhere, runs no script, and loads itself again where what is missing comes back by
+// itself (GET only). The caller adds X-Lintel-Error and Cache-Control: no-store.
 void render_error_page(const ErrorPage& page, std::string& body, std::string_view& content_type);
 
 }  // namespace lintel::proxy

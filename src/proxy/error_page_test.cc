@@ -176,6 +176,22 @@ TEST(ErrorPageContent, StartingPageLoadsItselfAgain) {
   EXPECT_THAT(render(page).body, Not(HasSubstr("http-equiv=\"refresh\"")));
 }
 
+// The visitor waits for a laptop to wake up; a form that was sent is not sent again by itself.
+TEST(ErrorPageContent, PageOfAShareThatIsAwaySaysSoAndLoadsItselfAgain) {
+  ErrorPage page;
+  page.code = ErrorCode::share_away;
+  page.accept = browser_accept;
+  page.method = "GET";
+  EXPECT_THAT(render(page).body, HasSubstr("http-equiv=\"refresh\" content=\"5\""));
+  EXPECT_THAT(render(page).body, HasSubstr("The computer that shares this app is not connected"));
+  EXPECT_THAT(render(page).body, HasSubstr("It may be asleep"));
+  page.method = "POST";
+  EXPECT_THAT(render(page).body, Not(HasSubstr("http-equiv=\"refresh\"")));
+  page.method = "GET";
+  page.accept = "application/json";
+  EXPECT_THAT(render(page).body, Not(HasSubstr("refresh")));
+}
+
 // The page must work when the network behind it does not, and tell no third party that it was seen.
 TEST(ErrorPageContent, HtmlNeedsNothingFromElsewhere) {
   for (size_t i = 1; i < error_code_count(); ++i) {

@@ -49,9 +49,14 @@ net::Task<void> Exchange::run() {
     co_return;
   }
   if (!response_done_ && site_->edge == config::EdgeRole::door) answer_at_door();
+  if (!response_done_ && site_->edge == config::EdgeRole::shares) answer_first_visit();
   if (response_done_) {  // a redirect was the answer, or the site is no app
     log();
     co_return;
+  }
+  if (worker_.visitor_gate() != nullptr) {
+    const bool admitted = co_await pass_visitor_gate();
+    if (!admitted) co_return;
   }
   if (route_ != nullptr && route_->authenticates()) {
     outcome_ = co_await authenticate();
@@ -179,6 +184,7 @@ Exchange::Step Exchange::advance() {
     if (client_.blocked()) client_undelivered_ = client_.undelivered();
     const TimeMs now = signal_.reactor().now_ms();
     deadline_ms_ = now + patience_ms();
+    if (cut_at_ms_ != 0 && cut_at_ms_ < deadline_ms_) deadline_ms_ = cut_at_ms_;
     const bool continue_first = continue_at_ms_ != 0 && continue_at_ms_ < deadline_ms_;
     signal_.set_deadline(continue_first ? continue_at_ms_ : deadline_ms_);
   }
@@ -376,6 +382,10 @@ void Exchange::on_deadline() {
   }
   if (now < deadline_ms_) {
     signal_.set_deadline(deadline_ms_);
+    return;
+  }
+  if (cut_at_ms_ != 0 && now >= cut_at_ms_) {
+    outcome_ = ErrorCode::share_expired;
     return;
   }
   if (client_.blocked() && client_takes_some()) {

@@ -31,6 +31,7 @@ namespace lintel::proxy {
 bool is_hop_by_hop(http::FieldId id) noexcept;
 
 class Worker;
+struct VisitorAnswer;
 
 // A proxy that spoke the PROXY protocol for the client: the socket's peer.
 struct SpokeForClient {
@@ -110,7 +111,17 @@ class Exchange {
   void give_auth_answer(const AuthAnswer& answer);
   bool is_of_auth(const http::Field& field) const;
   void add_user_fields();
+  // --- is the visitor let in (exchange_visitor.cc)
+  net::Task<bool> pass_visitor_gate();
+  net::Task<ErrorCode> collect_body(std::string& body);
+  void keep_visitor_fields(const VisitorAnswer& answer);
+  // --- a page in front of a share, for browsers (exchange_interstitial.cc)
+  void answer_first_visit();
+  void answer_go_on();
+  void show_interstitial();
   // --- the request for the app (exchange_request.cc)
+  void choose_app_host();
+  std::string_view value_for_app(const http::Field& field);
   void build_upstream_request();
   void add_forwarded_fields();
   void add_client_fields();
@@ -200,11 +211,15 @@ class Exchange {
   uint64_t started_us_ = 0;
   int64_t connect_us_ = -1, first_byte_us_ = -1;
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
-  uint64_t body_limit_bytes_ = 0;  // 0 = none
-  uint64_t retry_after_ms_ = 0;    // of a refusal; 0 = not said
-  std::string_view user_;          // that basic_auth let in
-  http::FieldList auth_fields_;    // that the service of auth_request has for the app
-  ClientPlace place_;              // among the requests of a client behind a trusted proxy
+  uint64_t body_limit_bytes_ = 0;      // 0 = none
+  uint64_t retry_after_ms_ = 0;        // of a refusal; 0 = not said
+  std::string_view user_;              // that basic_auth let in
+  http::FieldList auth_fields_;        // that the service of auth_request has for the app
+  http::FieldList visitor_fields_;     // of the visitor gate, for the answer
+  std::string_view withheld_cookies_;  // how the names of those begin that the app does not get
+  TimeMs cut_at_ms_ = 0;               // 0 = never
+  std::string_view app_host_;          // instead of the public one; "" = that
+  ClientPlace place_;                  // among the requests of a client behind a trusted proxy
   TimeMs deadline_ms_ = 0;
   TimeMs continue_at_ms_ = 0;  // when Lintel itself sends 100 Continue; 0 = not at all
   size_t turn_octets_ = 0;

@@ -62,8 +62,10 @@ void Exchange::build_answer_fields(FieldList& fields) {
                                .port = identity_.port,
                                .upstream_host = endpoint.host,
                                .upstream_port = endpoint.port,
+                               .sent_authority = app_host_,
                                .site = site_};
   const config::HeaderEdits& edits = site_->response_headers;
+  const bool of_share = site_->edge == config::EdgeRole::shares;
   const bool edited = !edits.set.empty() || !edits.remove.empty();
   const bool repair = site_->locations == config::Locations::repair;
   const std::string_view nominated = nominated_fields(head.fields, arena_);
@@ -74,7 +76,10 @@ void Exchange::build_answer_fields(FieldList& fields) {
     std::string_view value = field.value;
     switch (field.id) {
       case FieldId::other:
-        if (is_lintel_name(field.name)) continue;
+        // Of a share it is the agent that answers: it keeps its app from sending such a field.
+        if (is_lintel_name(field.name) && !(of_share && http::equal_ignoring_case(field.name, "x-lintel-error"))) {
+          continue;
+        }
         break;
       case FieldId::location:
       case FieldId::content_location:
@@ -106,6 +111,9 @@ void Exchange::build_answer_fields(FieldList& fields) {
   if (head.status >= 200) add_policy_fields(fields, head.fields);
   if (head.status >= 200 && head.fields.find(FieldId::date) == nullptr) add_date(fields);
   for (const auto& [name, value] : edits.set) fields.push(arena_, {name, value, FieldId::other});
+  if (head.status >= 200 || head.status == 101) {
+    for (const Field& field : visitor_fields_) fields.push(arena_, field);
+  }
   if (head.status == 101 && head_.version != http::Version::http2) {
     fields.push(arena_, {"Connection", "Upgrade", FieldId::connection});
     fields.push(arena_, {"Upgrade", upgrade_, FieldId::upgrade});
@@ -125,6 +133,7 @@ void Exchange::report_location(std::string_view value, std::string_view repaired
 }
 
 std::string_view Exchange::repaired_cookie(std::string_view value) {
+  if (site_->edge == config::EdgeRole::shares) value = http::narrow_cookie_domain(value, identity_.host, arena_);
   http::CookiePolicy policy{.secure = site_->cookies_secure && identity_.https};
   if (!site_->cookies_http_only.empty() || !site_->cookies_same_site.empty()) {
     const std::string_view name = http::parse_set_cookie(value).name;
@@ -207,6 +216,7 @@ void Exchange::answer_page(ErrorCode code) {
   if (known.status == 503 && retry_after_ms_ == 0)
     fields.push(arena_, {"Retry-After", config_.dev ? "1" : "10", FieldId::retry_after});
   add_refusal_fields(fields);
+  for (const Field& field : visitor_fields_) fields.push(arena_, field);
   send_own_answer(known.status, fields, body);
 }
 

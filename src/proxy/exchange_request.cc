@@ -28,7 +28,8 @@ void Exchange::build_upstream_request() {
   out.method = head_.method;
   out.method_id = head_.method_id;
   out.target = target_;
-  out.authority = identity_.authority;
+  choose_app_host();
+  out.authority = app_host_.empty() ? identity_.authority : app_host_;
   out.scheme = identity_.https ? "https" : "http";
   out.framing = head_.framing;
   out.content_length = head_.content_length;
@@ -140,7 +141,9 @@ void Exchange::add_client_fields() {
     }
     if (nominated(field.name)) continue;
     if (!edits.folded.empty() && is_edited(edits, field.name)) continue;
-    upstream_request_.fields.push(arena_, field);
+    const std::string_view value = value_for_app(field);
+    if (value.empty() && !field.value.empty()) continue;
+    upstream_request_.fields.push(arena_, {field.name, value, field.id});
   }
   if (connection_.bridge) {  // it was added before
     if (!loop.empty()) upstream_request_.fields.push(arena_, {"CDN-Loop", loop, FieldId::cdn_loop});

@@ -9,7 +9,10 @@ void Exchange::add_simulated_fields() {
   std::vector<forwarded::HeaderLine> received;
   for (const http::Field& field : head_.fields) {
     const bool own_key = field.id == http::FieldId::sec_websocket_key && head_.method_id == http::Method::connect;
-    if (!is_hop_by_hop(field.id) && !own_key && !nominated(field.name)) received.push_back({field.name, field.value});
+    if (is_hop_by_hop(field.id) || own_key || nominated(field.name)) continue;
+    const std::string_view value = value_for_app(field);
+    if (value.empty() && !field.value.empty()) continue;
+    received.push_back({field.name, value});
   }
   forwarded::SimulationFacts facts;
   facts.client = identity_.client;

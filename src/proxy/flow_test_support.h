@@ -61,6 +61,7 @@ class FlowTest : public testing::Test {
  protected:
   // Called with the configuration before the server is made.
   virtual void configure(config::Config&) {}
+  virtual void choose(ServerOptions&) {}
 
   void SetUp() override {
     const auto listening = net::listen_on(SocketAddress::of(IpAddress::v4(0x7f000001), 0), 1);
@@ -81,7 +82,7 @@ class FlowTest : public testing::Test {
     configure(config);
     ServerOptions options;
     options.clock = &clock;
-
+    choose(options);
     auto made = Server::create(config::freeze(std::move(config)), std::move(options));
     ASSERT_TRUE(made) << made.error().message;
     server = std::move(*made);

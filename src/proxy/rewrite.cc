@@ -100,7 +100,8 @@ std::string_view repair_url(std::string_view value, const RewriteContext& contex
       return public_url(authority->host, plain_default ? context.port : port, url->rest, arena);
     }
   }
-  if (!is_upstream(*authority, port, context)) return value;
+  const bool sent = !context.sent_authority.empty() && equal_ignoring_case(text, context.sent_authority);
+  if (!sent && !is_upstream(*authority, port, context)) return value;
   return concatenate({"https://", context.authority, url->rest}, arena);
 }
 

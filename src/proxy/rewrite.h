@@ -19,6 +19,7 @@ struct RewriteContext {
   uint16_t port = 443;             // the client's
   std::string_view upstream_host;  // as in the endpoint's URL, lower case
   uint16_t upstream_port = 0;
+  std::string_view sent_authority;     // that the app got instead of the public one; "" = it got that
   const config::Site* site = nullptr;  // its hosts are "our own public names"
 };
 

@@ -77,6 +77,8 @@ Outcome<std::unique_ptr<Server>> Server::create(std::shared_ptr<const config::Co
   shared.observer = chosen.observer;
   shared.edge_gate = chosen.edge_gate;
   shared.raw_gate = chosen.raw_gate;
+  shared.visitor_gate = chosen.visitor_gate;
+  shared.app_host = chosen.app_host;
   shared.dev_advice = chosen.dev_advice;
   shared.force_http = chosen.force_http;
   shared.on_request = chosen.on_request;

@@ -33,6 +33,7 @@ namespace lintel::proxy {
 
 struct Protection;
 class StopHook;
+class VisitorGate;
 
 // Lives as long as all workers.
 struct Shared {
@@ -47,6 +48,8 @@ struct Shared {
   AnswerObserver* observer = nullptr;                           // dev only
   std::function<std::unique_ptr<EdgeGate>(Worker&)> edge_gate;  // empty: this server is no edge
   RawGate* raw_gate = nullptr;                                  // of an agent; one worker
+  VisitorGate* visitor_gate = nullptr;                          // share only
+  std::string app_host;                                         // share only
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
   std::function<void(const observe::AccessRecord&)> on_request;  // at the end of each; may be empty
   // The body of an ACME issuer's question to /.well-known/acme-challenge/<token>; may be empty. Thread-safe, quick.
@@ -101,6 +104,8 @@ class Worker {
   // Of clients, also those that no listener accepted: a graceful stop waits for them. Destroyed with the worker.
   net::Nursery& connections() noexcept { return connections_; }
   AnswerObserver* observer() const noexcept { return shared_.observer; }
+  VisitorGate* visitor_gate() const noexcept { return shared_.visitor_gate; }
+  std::string_view app_host() const noexcept { return shared_.app_host; }
   // Of the snapshot of the moment.
   tls::CertificateSource& certificates() noexcept { return certificates_; }
   SSL_CTX* tls_context() const noexcept { return tls_context_.get(); }
