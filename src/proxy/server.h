@@ -30,7 +30,7 @@ struct ServerOptions {
   AppGate* gate = nullptr;              // needs workers = 1
   AnswerObserver* observer = nullptr;   // needs workers = 1
   VisitorGate* visitor_gate = nullptr;  // needs workers = 1
-  std::string app_host;                 // Host for the app instead of the public one; "rewrite": localhost with its port
+  std::string app_host;  // Host for the app instead of the public one; "rewrite": localhost with its port
   std::function<std::string(ErrorCode, std::string_view host)> dev_advice;
   // Called by the workers at the end of each request, beside the access log; must not block. Empty: nobody wants it.
   std::function<void(const observe::AccessRecord&)> on_request;

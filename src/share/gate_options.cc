@@ -11,8 +11,8 @@
 #include "base/ascii.h"
 #include "base/files.h"
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "base/log.h"
+#include "base/share_limits.h"
 #include "share/gates.h"
 
 namespace lintel::share {

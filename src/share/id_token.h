@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/share_limits.h"
 #include "acme/jose.h"
+#include "base/share_limits.h"
 
 namespace lintel::share {
 

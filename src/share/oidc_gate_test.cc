@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "base/percent.h"
+#include "base/share_limits.h"
 #include "net/listener.h"
 #include "net/stream.h"
 #include "share/gate_answers.h"

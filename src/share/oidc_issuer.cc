@@ -6,9 +6,9 @@
 #include <algorithm>
 
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "base/log.h"
 #include "base/percent.h"
+#include "base/share_limits.h"
 #include "fetch/url.h"
 #include "http/headers.h"
 #include "share/json_object.h"
