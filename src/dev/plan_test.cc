@@ -102,13 +102,13 @@ TEST_F(Planning, a_command_is_on_this_machine) {
 TEST_F(Planning, tls_is_unverified_on_loopback_only) {
   options.target = "https://127.0.0.1:5001";
   auto near = plan();
-  ASSERT_TRUE(near && near->upstream);
-  EXPECT_FALSE(near->upstream->tls.verify);
-  EXPECT_THAT(near->notes, Contains(HasSubstr("not verified")));
+  ASSERT_TRUE(near && near->app.upstream);
+  EXPECT_FALSE(near->app.upstream->tls.verify);
+  EXPECT_THAT(near->app.note, HasSubstr("not verified"));
   options.target = "https://app.test:5001";
   auto far = plan();
-  ASSERT_TRUE(far && far->upstream);
-  EXPECT_TRUE(far->upstream->tls.verify);
+  ASSERT_TRUE(far && far->app.upstream);
+  EXPECT_TRUE(far->app.upstream->tls.verify);
 }
 
 TEST_F(Planning, the_port_stands_in_addresses_only_when_it_must) {
