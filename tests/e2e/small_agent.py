@@ -89,6 +89,10 @@ class SmallAgent:
         self.cut.set()
 
     def close(self):
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # its thread reads, so that close() alone would not end it
+        except OSError:
+            pass
         self.socket.close()
 
     def __enter__(self):
