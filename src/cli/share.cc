@@ -20,6 +20,7 @@ namespace {
 struct Options {
   share::ShareOptions share;
   std::string edge, token_file;
+  std::vector<std::string> allow;
   bool json = false;
   bool no_qr = false;
 };
@@ -52,11 +53,44 @@ Outcome<std::string> choose_token(const Options& options, const share::Login* lo
                                             edge));
 }
 
+// TCP and sealed shares.
+Outcome<void> complete_raw(share::ShareOptions& share) {
+  share.tcp = share.target.starts_with("tcp://");
+  if (share.tcp) {
+    if (auto address = share::parse_tcp_target(share.target); !address) return std::unexpected(address.error());
+    if (share.gates.allow.empty())
+      return fail(ErrorCode::usage,
+                  "a TCP share needs --allow, since nothing else stands between it and the internet: "
+                  "name the visitors' addresses, as in --allow 192.0.2.7 (0.0.0.0/0 and ::/0 are all)");
+    if (share.sealed || !share.command.empty())
+      return fail(ErrorCode::usage,
+                  "tcp:// goes neither with --sealed, since its octets pass as they are anyway, nor "
+                  "with a command behind --");
+  }
+  if (!share.sealed) return {};
+  if (share.pool)
+    return fail(ErrorCode::usage, "--sealed and --pool do not go together: each agent would have a key of its own");
+  if (!share.acme.agree)
+    return fail(ErrorCode::usage,
+                "--sealed orders a certificate for this computer, which needs your agreement to the "
+                "issuer's terms (Let's Encrypt: https://letsencrypt.org/repository/): say --agree");
+  return {};
+}
+
 Outcome<void> complete(Options& options, const std::optional<std::vector<std::string>>& command) {
   share::ShareOptions& share = options.share;
   if (command && command->empty())
     return fail(ErrorCode::usage, "share: no command stands behind --; as in: lintel share -- python3 app.py");
   if (command) share.command = *command;
+  for (const std::string& text : options.allow) {
+    const auto prefix = IpPrefix::parse(text);
+    if (!prefix)
+      return fail(ErrorCode::usage, fmt::format("--allow {}: an address or a network is meant, as in 192.0.2.7 or "
+                                                "10.0.0.0/8",
+                                                text));
+    share.gates.allow.push_back(*prefix);
+  }
+  if (auto fine = complete_raw(share); !fine) return fine;
   if (!share.path.empty() && !share.path.starts_with('/'))
     return fail(ErrorCode::usage, fmt::format("--path {}: a path begins with /", share.path));
   if (!share.name.empty() && !tunnel::is_share_name(share.name))
@@ -102,7 +136,8 @@ void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& chi
   CLI::App* command = app.add_subcommand("share", "Make the app on this machine public, through an edge");
   const auto options = std::make_shared<Options>();
   share::ShareOptions& share = options->share;
-  command->add_option("TARGET", share.target, "Where the app listens: a port of this machine, or a URL")
+  command
+      ->add_option("TARGET", share.target, "Where the app listens: a port of this machine, a URL, or tcp://HOST:PORT")
       ->type_name("PORT|URL");
   command->add_option("--edge", options->edge, "The server to go through (default: the one you have logged in to)")
       ->type_name("HOST[:PORT]");
@@ -123,11 +158,31 @@ void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& chi
   command
       ->add_option("--ca-file", share.ca_file, "Trust these authorities for the edge's certificate, not the system's")
       ->type_name("FILE");
+  command->add_option("--allow", options->allow, "Only visitors with these addresses; may be repeated")
+      ->type_name("CIDR")
+      ->allow_extra_args(false);
+  command->add_flag("--sealed", share.sealed,
+                    "End visitors' TLS on this computer, with a certificate of its own: the edge sees no plain text");
+  command->add_flag("--agree", share.acme.agree, "With --sealed: you agree to the terms of the certificate's issuer");
+  command->add_option("--email", share.acme.email, "With --sealed: where the issuer may write to")
+      ->type_name("ADDRESS");
+  command
+      ->add_option("--directory", share.acme.directory,
+                   "With --sealed: the issuer, letsencrypt (default), letsencrypt-staging, zerossl or a URL")
+      ->type_name("ISSUER");
+  command->add_option("--acme-ca-file", share.acme.ca_file, "With --sealed: authority of a private issuer's own server")
+      ->type_name("FILE");
+  command
+      ->add_option("--state", share.acme.state,
+                   "With --sealed: where the certificate is kept (default ~/.local/state/lintel)")
+      ->type_name("DIR");
   command->footer(
       "lintel share [OPTIONS] [PORT|URL] [-- COMMAND...]\n"
       "COMMAND is started once there is a public address, which it finds in LINTEL_URL.\n"
       "Example: lintel share 5000 --edge t.example.com\n"
-      "Example: lintel share --name shop -- python3 app.py");
+      "Example: lintel share --name shop -- python3 app.py\n"
+      "Example: lintel share tcp://127.0.0.1:5432 --allow 192.0.2.7\n"
+      "Example: lintel share 5000 --name shop --sealed --agree");
   command->callback([options, child_command, &exit_code] { exit_code = run(*options, child_command); });
 }
 

@@ -110,6 +110,37 @@ void HumanReporter::request(const RequestLine& line) {
                           line.error.empty() ? "" : "  ", line.error));
 }
 
+void HumanReporter::sealed(const SealedEvent& event) {
+  using Kind = SealedEvent::Kind;
+  const std::string name = log::escape(event.name);
+  const std::string message = log::escape(event.message);
+  std::string line;
+  switch (event.kind) {
+    case Kind::waiting:
+      line = message.empty() ? fmt::format("ordering a certificate for {}; its key stays on this computer", name)
+                             : fmt::format("no certificate for {} yet: {}", name, message);
+      break;
+    case Kind::ready:
+      line = fmt::format("{} has its own certificate: what visitors send is encrypted up to this computer", name);
+      break;
+    case Kind::seen:
+      line = fmt::format("seen from outside, {} shows this computer's key", name);
+      break;
+    case Kind::not_seen:
+      line = fmt::format("whether visitors meet this computer's key is not known: {}", message);
+      break;
+    case Kind::other_key:
+      line = fmt::format(
+          "{} shows SOMEBODY ELSE'S KEY to visitors: whoever has it reads what they send. Stop the share, and look at "
+          "who may change the name's DNS and at its CAA records (docs/sealed.md)",
+          name);
+      break;
+  }
+  const bool bad = event.kind == Kind::other_key;
+  say(stderr, fmt::format("{}lintel: {}{}\n", bad && style_.color ? "\x1b[31m" : "", line,
+                          bad && style_.color ? "\x1b[0m" : ""));
+}
+
 void JsonReporter::connected(const Announcement& announcement) {
   event({{"event", "connected"},
          {"url", announcement.url},
@@ -138,6 +169,14 @@ void JsonReporter::refused(const std::string& edge, const tunnel::Refusal& refus
 
 void JsonReporter::notice(const tunnel::Notice& notice) {
   event({{"event", "notice"}, {"agents", notice.agents}, {"message", notice.message}});
+}
+
+void JsonReporter::sealed(const SealedEvent& sealed_event) {
+  constexpr std::string_view names[] = {"waiting", "ready", "seen", "not-seen", "other-key"};
+  event({{"event", "sealed"},
+         {"state", names[static_cast<size_t>(sealed_event.kind)]},
+         {"name", sealed_event.name},
+         {"message", sealed_event.message}});
 }
 
 void JsonReporter::request(const RequestLine& line) {

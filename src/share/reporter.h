@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "dev/reporter.h"
+#include "share/sealed.h"
 #include "tunnel/hello.h"
 
 namespace lintel::share {
@@ -41,6 +42,7 @@ class Reporter : public dev::AppReporter {
   virtual void refused(const std::string& edge, const tunnel::Refusal& refusal, uint32_t retry_in_ms,
                        bool given_up) = 0;
   virtual void notice(const tunnel::Notice& notice) = 0;
+  virtual void sealed(const SealedEvent& event) = 0;
   // At most limits::share_request_lines_count a second are shown; how many were not is said.
   virtual void request(const RequestLine& line) = 0;
 };
@@ -58,6 +60,7 @@ class HumanReporter final : public Reporter {
   void away(const std::string& edge, const std::string& why, uint32_t retry_in_ms) override;
   void refused(const std::string& edge, const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) override;
   void notice(const tunnel::Notice& notice) override;
+  void sealed(const SealedEvent& event) override;
   void request(const RequestLine& line) override;
   void app_up(const dev::AppUpdate& update) override { app_.app_up(update); }
   void app_lost() override { app_.app_lost(); }
@@ -82,6 +85,7 @@ class JsonReporter final : public Reporter {
   void away(const std::string& edge, const std::string& why, uint32_t retry_in_ms) override;
   void refused(const std::string& edge, const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) override;
   void notice(const tunnel::Notice& notice) override;
+  void sealed(const SealedEvent& event) override;
   void request(const RequestLine& line) override;
   void app_up(const dev::AppUpdate& update) override { app_.app_up(update); }
   void app_lost() override { app_.app_lost(); }

@@ -51,7 +51,12 @@ Outcome<void> Sealed::start(net::Reactor& reactor, const std::vector<std::string
   return {};
 }
 
-void Sealed::stop() { background_.reset(); }
+void Sealed::stop() {
+  background_.reset();
+  source_.set(nullptr);
+  service_.reset();
+  blocking_.reset();
+}
 
 net::Task<void> Sealed::watch() {
   const std::string& name = hosts_.front();

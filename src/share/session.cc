@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "dev/app.h"
 #include "dev/environment.h"
 #include "dev/privileges.h"
 #include "proxy/server.h"
+#include "share/sealed.h"
 #include "tunnel/agent.h"
 
 namespace lintel::share {
@@ -29,11 +31,18 @@ class Session final : public tunnel::AgentObserver {
 
  private:
   void take_request(const observe::AccessRecord& record);
+  void take_tcp(const TcpTarget::Seen& seen);
+  Outcome<void> choose_raw(proxy::ServerOptions& server, tunnel::AgentOptions& agent);
 
   const ShareOptions& options_;
   Reporter& reporter_;
   dev::App app_;
-  std::unique_ptr<tunnel::Agent> agent_;  // before the server, whose flows use it
+  // Before the server, whose flows use them.
+  std::unique_ptr<tunnel::Agent> agent_;
+  std::unique_ptr<net::BlockingPool> blocking_;
+  std::unique_ptr<TcpTarget> tcp_;
+  SealedDoor door_;
+  std::unique_ptr<Sealed> sealed_;
   std::unique_ptr<proxy::Server> server_;
   bool was_connected_ = false;
   bool given_up_ = false;
@@ -44,10 +53,13 @@ Outcome<void> Session::prepare() {
   server.gate = app_.gate();
   server.observer = app_.observer();
   server.on_request = [this](const observe::AccessRecord& record) { take_request(record); };
+  tunnel::AgentOptions agent;
+  if (auto chosen = choose_raw(server, agent); !chosen) return chosen;
   auto created = proxy::Server::create(make_config(options_, app_.target()), std::move(server));
   if (!created) return std::unexpected(created.error());
   server_ = std::move(*created);
-  tunnel::AgentOptions agent;
+  if (tcp_ != nullptr) tcp_->use(server_->reactor(), *blocking_);
+  door_.use(server_->first_worker());
   agent.edge = options_.edge.host;
   agent.port = options_.edge.port;
   agent.token = options_.token;
@@ -61,6 +73,26 @@ Outcome<void> Session::prepare() {
   return {};
 }
 
+// What of the tunnel is octets, and where they go.
+Outcome<void> Session::choose_raw(proxy::ServerOptions& server, tunnel::AgentOptions& agent) {
+  if (options_.tcp) {
+    auto address = parse_tcp_target(options_.target);
+    if (!address) return std::unexpected(address.error());
+    blocking_ = std::make_unique<net::BlockingPool>(1);
+    tcp_ = std::make_unique<TcpTarget>(address->host, address->port, options_.gates.allow,
+                                       [this](const TcpTarget::Seen& seen) { take_tcp(seen); });
+    server.raw_gate = tcp_.get();
+    agent.kind = tunnel::ShareKind::tcp;
+  } else if (options_.sealed) {
+    sealed_ = std::make_unique<Sealed>(options_.acme, options_.edge.host, options_.edge.port,
+                                       [this](const SealedEvent& event) { reporter_.sealed(event); });
+    server.raw_gate = &door_;
+    server.certificates = &sealed_->source();
+    agent.kind = tunnel::ShareKind::sealed;
+  }
+  return {};
+}
+
 int Session::run() {
   app_.attach(*server_);
   // Nothing is to be started: whether the app is there is known before the first visitor comes.
@@ -70,21 +102,30 @@ int Session::run() {
   else
     agent_->start();
   app_.run();
+  if (sealed_ != nullptr) sealed_->stop();
   if (given_up_) return 1;
   return app_.exit_code();
 }
 
 void Session::connected(const tunnel::Welcome& welcome) {
   Announcement announcement;
-  announcement.url = welcome.url + (options_.path.empty() ? "/" : options_.path);
+  announcement.url = welcome.url;
+  if (!options_.tcp) announcement.url += options_.path.empty() ? "/" : options_.path;
   for (size_t i = 1; i < welcome.hosts.size(); ++i)
     announcement.also.push_back(fmt::format("https://{}/", welcome.hosts[i]));
   announcement.edge = options_.edge.text();
-  announcement.forwards_to = shown(app_.target());
+  announcement.forwards_to = options_.tcp ? log::escape(options_.target) : shown(app_.target());
   announcement.agents = welcome.agents;
   announcement.again = was_connected_;
   reporter_.connected(announcement);
   if (std::exchange(was_connected_, true)) return;
+  if (sealed_ != nullptr) {
+    if (auto begun = sealed_->start(server_->reactor(), welcome.hosts); !begun) {
+      log::error("{}", begun.error().message);
+      given_up_ = true;
+      return app_.end();
+    }
+  }
   // Not before: the app is told its public address.
   const std::string url = announcement.url;
   if (options_.open && !options_.command.empty()) app_.on_first_up = [url] { dev::open_browser(url); };
@@ -111,6 +152,17 @@ void Session::take_request(const observe::AccessRecord& record) {
   reporter_.request(line);
 }
 
+void Session::take_tcp(const TcpTarget::Seen& seen) {
+  RequestLine line;
+  line.unix_ms = server_->reactor().clock().unix_ms();
+  line.method = "TCP";
+  line.path = options_.target;
+  line.status = seen.error == ErrorCode::none ? 200 : facts(seen.error).status;
+  line.visitor = seen.visitor.text();
+  if (seen.error != ErrorCode::none) line.error = facts(seen.error).name;
+  reporter_.request(line);
+}
+
 }  // namespace
 
 std::shared_ptr<const config::Config> make_config(const ShareOptions& options, const dev::AppTarget& app) {
@@ -125,7 +177,7 @@ std::shared_ptr<const config::Config> make_config(const ShareOptions& options, c
   site.redirect_http = config::RedirectHttp::off;
   site.hsts.mode = config::Hsts::Mode::off;  // the app's own passes; a name of the edge is not ours to pin
   if (!options.index) site.response_headers.set.emplace_back("X-Robots-Tag", "noindex");
-  if (app.upstream) site.to.push_back(*app.upstream);
+  if (app.upstream && !options.tcp) site.to.push_back(*app.upstream);
   config.sites.push_back(std::move(site));
   return config::freeze(std::move(config));
 }
@@ -134,7 +186,9 @@ Outcome<int> run_session(const ShareOptions& options, Reporter& reporter) {
   dev::Environment environment = dev::Environment::of_this_process();
   auto became = dev::become_calling_user(environment);
   if (!became) return std::unexpected(became.error());
-  auto app = dev::choose_app(options.target, options.command, "share");
+  // Of a TCP share there is no app that speaks HTTP.
+  auto app = options.tcp ? dev::choose_app("http://127.0.0.1:9", {}, "share")
+                         : dev::choose_app(options.target, options.command, "share");
   if (!app) return std::unexpected(app.error());
   Session session(options, std::move(*app), std::move(environment), reporter);
   if (auto prepared = session.prepare(); !prepared) return std::unexpected(prepared.error());

@@ -8,9 +8,12 @@
 
 #include "base/errors.h"
 #include "base/limits.h"
+#include "config/command_line.h"
 #include "config/config.h"
 #include "dev/app_target.h"
+#include "share/gates.h"
 #include "share/logins.h"
+#include "share/raw_target.h"
 #include "share/reporter.h"
 
 namespace lintel::share {
@@ -27,6 +30,10 @@ struct ShareOptions {
   std::string path;  // of the printed URL
   bool open = false;
   bool index = false;  // search engines may index it
+  GateOptions gates;
+  bool tcp = false;              // `target` is tcp://HOST:PORT; gates.allow says for whom
+  bool sealed = false;           // visitors' TLS ends here and not at the edge
+  config::CommandLineAcme acme;  // of a sealed share's certificate
 };
 
 // The configuration that visitors' requests meet.
