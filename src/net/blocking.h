@@ -35,9 +35,9 @@ class BlockingPool {
   bool stop_ = false;
 };
 
-// Addresses of `host`: an IP literal and localhost names (127.0.0.1, then ::1) without asking anybody, else getaddrinfo on
-// the pool. `deadline` on the reactor's clock, 0 for none: name servers may stay silent far longer than a client waits.
-// Errors: upstream_name, upstream_connect_timeout, overloaded. The reactor must outlive the pool.
+// Addresses of `host`: an IP literal and localhost names (127.0.0.1, then ::1) without asking anybody, else getaddrinfo
+// on the pool. `deadline` on the reactor's clock, 0 for none: name servers may stay silent far longer than a client
+// waits. Errors: upstream_name, upstream_connect_timeout, overloaded. The reactor must outlive the pool.
 Task<Result<std::vector<IpAddress>>> resolve(std::string host, Reactor& reactor, BlockingPool& pool, TimeMs deadline);
 
 // Runs `job` on the pool and gives its result. A flow that is cancelled meanwhile leaves the job to finish alone, so

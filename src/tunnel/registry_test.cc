@@ -95,6 +95,17 @@ class RegistryTest : public testing::Test {
   std::vector<SessionId> ended_;
 };
 
+// lintel login: a mistyped token is told before anybody needs it, and trying one takes no name.
+TEST_F(RegistryTest, a_token_is_tried_without_taking_anything) {
+  const auto good = registry_->admit(laptop_.text, token_only(), home);
+  ASSERT_FALSE(good);
+  EXPECT_EQ(good.error().code, ErrorCode::none);
+  const auto wrong = registry_->admit("lt_wrong", token_only(), home);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, ErrorCode::token_refused);
+  EXPECT_TRUE(registry_->status().empty());
+}
+
 TEST_F(RegistryTest, visitors_find_the_share_under_its_name_and_no_other) {
   const Granted app = come(laptop_, hello("app"));
   EXPECT_EQ(app.welcome.url, "https://app.t.example.com");
