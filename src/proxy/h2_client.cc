@@ -31,7 +31,7 @@ class H2Stream final : public ClientSide, public FromObjectMemory {
   void send_body(std::string_view octets) override;
   void send_end(const http::FieldList* trailers) override;
   void flush() override;
-  bool blocked() const override { return !gone_ && room() == 0; }
+  bool blocked() const override { return !gone_ && !answer_ended_ && room() == 0; }
   size_t undelivered() const override;
   size_t room() const override;
   void close_after_answer() override {}

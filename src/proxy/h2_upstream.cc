@@ -271,7 +271,11 @@ void H2UpstreamStream::send_end(const http::FieldList* trailers) {
 
 void H2UpstreamStream::flush() { owner_.mark_dirty(); }
 
-bool H2UpstreamStream::blocked() const { return error_ == ErrorCode::none && owner_.session_.room(id_) == 0; }
+// A stream that has ended both ways is gone, and has no room.
+bool H2UpstreamStream::blocked() const {
+  const bool over = ended_ && request_complete_;
+  return error_ == ErrorCode::none && !over && owner_.session_.room(id_) == 0;
+}
 
 const http::ResponseHead& H2UpstreamStream::head() const {
   return connect_ && head_seen_ ? upgraded_ : current_->response;
