@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/report.h"
+#include "cli/share_gates.h"
 #include "dev/privileges.h"
 #include "share/session.h"
 
@@ -19,8 +20,8 @@ namespace {
 
 struct Options {
   share::ShareOptions share;
+  GateArguments gates;
   std::string edge, token_file;
-  std::vector<std::string> allow;
   bool json = false;
   bool no_qr = false;
 };
@@ -62,6 +63,10 @@ Outcome<void> complete_raw(share::ShareOptions& share) {
       return fail(ErrorCode::usage,
                   "a TCP share needs --allow, since nothing else stands between it and the internet: "
                   "name the visitors' addresses, as in --allow 192.0.2.7 (0.0.0.0/0 and ::/0 are all)");
+    if (!share.gates.password.empty() || share.gates.oidc.on() || !share.gates.host_header.empty())
+      return fail(ErrorCode::usage,
+                  "--password, --oidc and --host-header are for apps that speak HTTP; a TCP share has --allow "
+                  "and --expires");
     if (share.sealed || !share.command.empty())
       return fail(ErrorCode::usage,
                   "tcp:// goes neither with --sealed, since its octets pass as they are anyway, nor "
@@ -82,15 +87,6 @@ Outcome<void> complete(Options& options, const std::optional<std::vector<std::st
   if (command && command->empty())
     return fail(ErrorCode::usage, "share: no command stands behind --; as in: lintel share -- python3 app.py");
   if (command) share.command = *command;
-  for (const std::string& text : options.allow) {
-    const auto prefix = IpPrefix::parse(text);
-    if (!prefix)
-      return fail(ErrorCode::usage, fmt::format("--allow {}: an address or a network is meant, as in 192.0.2.7 or "
-                                                "10.0.0.0/8",
-                                                text));
-    share.gates.allow.push_back(*prefix);
-  }
-  if (auto fine = complete_raw(share); !fine) return fine;
   if (!share.path.empty() && !share.path.starts_with('/'))
     return fail(ErrorCode::usage, fmt::format("--path {}: a path begins with /", share.path));
   if (!share.name.empty() && !tunnel::is_share_name(share.name))
@@ -99,6 +95,10 @@ Outcome<void> complete(Options& options, const std::optional<std::vector<std::st
                                               share.name));
   dev::Environment environment = dev::Environment::of_this_process();
   if (auto became = dev::become_calling_user(environment); !became) return std::unexpected(became.error());
+  auto gates = read_gates(options.gates);
+  if (!gates) return std::unexpected(gates.error());
+  share.gates = std::move(*gates);
+  if (auto fine = complete_raw(share); !fine) return fine;
   auto logins = share::Logins::load(share::Logins::default_file());
   if (!logins) return std::unexpected(logins.error());
   auto edge = choose_edge(options.edge, *logins);
@@ -158,9 +158,7 @@ void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& chi
   command
       ->add_option("--ca-file", share.ca_file, "Trust these authorities for the edge's certificate, not the system's")
       ->type_name("FILE");
-  command->add_option("--allow", options->allow, "Only visitors with these addresses; may be repeated")
-      ->type_name("CIDR")
-      ->allow_extra_args(false);
+  add_gate_options(*command, options->gates);
   command->add_flag("--sealed", share.sealed,
                     "End visitors' TLS on this computer, with a certificate of its own: the edge sees no plain text");
   command->add_flag("--agree", share.acme.agree, "With --sealed: you agree to the terms of the certificate's issuer");

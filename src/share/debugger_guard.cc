@@ -74,6 +74,9 @@ std::string_view path_of(std::string_view target) { return target.substr(0, targ
 }  // namespace
 
 bool asks_for_debugger(std::string_view target) {
+  // Most requests are done here: nothing encoded, and none of the words.
+  const bool plain = target.find_first_of("%_") == target.npos && target.find("cmd") == target.npos;
+  if (plain && !contains_ignoring_case(target, "console")) return false;
   const size_t mark = target.find('?');
   if (mark != target.npos && in_any_reading(target.substr(mark + 1), is_debugger_query)) return true;
   return in_any_reading(path_of(target), [](std::string_view reading) {
@@ -88,6 +91,7 @@ bool asks_for_debugger(std::string_view target) {
 }
 
 bool may_be_console(std::string_view target) {
+  if (target.find('%') == target.npos && !contains_ignoring_case(target, "console")) return false;
   return in_any_reading(path_of(target),
                         [](std::string_view reading) { return plain_path(path_of(reading)) == "/console"; });
 }

@@ -85,6 +85,8 @@ void HumanReporter::refused(const std::string& edge, const tunnel::Refusal& refu
                           log::escape(refusal.message), given_up ? "" : "; " + shown_wait(retry_in_ms)));
 }
 
+void HumanReporter::expired() { say(stderr, "lintel: the time of --expires is over; the share has ended\n"); }
+
 void HumanReporter::notice(const tunnel::Notice& notice) {
   const std::string agents = notice.agents == 1 ? "this agent alone has the name now"
                                                 : fmt::format("{} agents have the name now", notice.agents);
@@ -166,6 +168,8 @@ void JsonReporter::refused(const std::string& edge, const tunnel::Refusal& refus
          {"retry_in_ms", retry_in_ms},
          {"given_up", given_up}});
 }
+
+void JsonReporter::expired() { event({{"event", "expired"}}); }
 
 void JsonReporter::notice(const tunnel::Notice& notice) {
   event({{"event", "notice"}, {"agents", notice.agents}, {"message", notice.message}});

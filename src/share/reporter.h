@@ -43,6 +43,8 @@ class Reporter : public dev::AppReporter {
                        bool given_up) = 0;
   virtual void notice(const tunnel::Notice& notice) = 0;
   virtual void sealed(const SealedEvent& event) = 0;
+  // The time of --expires is over; the agent ends.
+  virtual void expired() = 0;
   // At most limits::share_request_lines_count a second are shown; how many were not is said.
   virtual void request(const RequestLine& line) = 0;
 };
@@ -61,6 +63,7 @@ class HumanReporter final : public Reporter {
   void refused(const std::string& edge, const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) override;
   void notice(const tunnel::Notice& notice) override;
   void sealed(const SealedEvent& event) override;
+  void expired() override;
   void request(const RequestLine& line) override;
   void app_up(const dev::AppUpdate& update) override { app_.app_up(update); }
   void app_lost() override { app_.app_lost(); }
@@ -77,7 +80,7 @@ class HumanReporter final : public Reporter {
   size_t in_second_ = 0, not_shown_ = 0;
 };
 
-// One object a line: {"event":"connected"|"round-trip"|"away"|"refused"|"notice"|"request"|"app-up"|…}.
+// One object a line: {"event":"connected"|"round-trip"|"away"|"refused"|"notice"|"expired"|"request"|"app-up"|…}.
 class JsonReporter final : public Reporter {
  public:
   void connected(const Announcement& announcement) override;
@@ -86,6 +89,7 @@ class JsonReporter final : public Reporter {
   void refused(const std::string& edge, const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool given_up) override;
   void notice(const tunnel::Notice& notice) override;
   void sealed(const SealedEvent& event) override;
+  void expired() override;
   void request(const RequestLine& line) override;
   void app_up(const dev::AppUpdate& update) override { app_.app_up(update); }
   void app_lost() override { app_.app_lost(); }

@@ -8,6 +8,7 @@
 #include "dev/privileges.h"
 #include "proxy/server.h"
 #include "share/sealed.h"
+#include "share/share_findings.h"
 #include "tunnel/agent.h"
 
 namespace lintel::share {
@@ -16,7 +17,11 @@ namespace {
 class Session final : public tunnel::AgentObserver {
  public:
   Session(const ShareOptions& options, dev::AppTarget app, dev::Environment environment, Reporter& reporter)
-      : options_(options), reporter_(reporter), app_(std::move(app), std::move(environment), reporter) {}
+      : options_(options),
+        reporter_(reporter),
+        app_(std::move(app), std::move(environment), reporter),
+        findings_(app_.observer(), [&reporter](const dev::Finding& finding) { reporter.finding(finding); }),
+        gates_(options.gates) {}
 
   Outcome<void> prepare();
   int run();
@@ -33,11 +38,15 @@ class Session final : public tunnel::AgentObserver {
   void take_request(const observe::AccessRecord& record);
   void take_tcp(const TcpTarget::Seen& seen);
   Outcome<void> choose_raw(proxy::ServerOptions& server, tunnel::AgentOptions& agent);
+  std::optional<std::string> app_url();
+  void expire();
 
   const ShareOptions& options_;
   Reporter& reporter_;
   dev::App app_;
+  ShareFindings findings_;
   // Before the server, whose flows use them.
+  Gates gates_;
   std::unique_ptr<tunnel::Agent> agent_;
   std::unique_ptr<net::BlockingPool> blocking_;
   std::unique_ptr<TcpTarget> tcp_;
@@ -46,12 +55,15 @@ class Session final : public tunnel::AgentObserver {
   std::unique_ptr<proxy::Server> server_;
   bool was_connected_ = false;
   bool given_up_ = false;
+  bool expired_ = false;
 };
 
 Outcome<void> Session::prepare() {
   proxy::ServerOptions server;
   server.gate = app_.gate();
-  server.observer = app_.observer();
+  server.observer = &findings_;
+  server.visitor_gate = &gates_;
+  server.app_host = options_.gates.host_header;
   server.on_request = [this](const observe::AccessRecord& record) { take_request(record); };
   tunnel::AgentOptions agent;
   if (auto chosen = choose_raw(server, agent); !chosen) return chosen;
@@ -95,6 +107,7 @@ Outcome<void> Session::choose_raw(proxy::ServerOptions& server, tunnel::AgentOpt
 
 int Session::run() {
   app_.attach(*server_);
+  gates_.start(server_->reactor(), [this] { return app_url(); }, [this] { expire(); });
   // Nothing is to be started: whether the app is there is known before the first visitor comes.
   if (options_.command.empty()) app_.start({}, {});
   if (options_.command.empty() && app_.gate() != nullptr)
@@ -103,7 +116,9 @@ int Session::run() {
     agent_->start();
   app_.run();
   if (sealed_ != nullptr) sealed_->stop();
+  gates_.stop();
   if (given_up_) return 1;
+  if (expired_) return 0;
   return app_.exit_code();
 }
 
@@ -137,6 +152,23 @@ void Session::refused(const tunnel::Refusal& refusal, uint32_t retry_in_ms, bool
   reporter_.refused(options_.edge.text(), refusal, retry_in_ms, given_up);
   if (!given_up) return;
   given_up_ = true;
+  app_.end();
+}
+
+// Where the app is right now; nothing when it is not there, or has no address that a URL can name.
+std::optional<std::string> Session::app_url() {
+  const auto& fixed = app_.target().upstream;
+  const config::Endpoint* endpoint = app_.gate() != nullptr ? app_.gate()->endpoint() : fixed ? &*fixed : nullptr;
+  if (endpoint == nullptr || endpoint->host.empty() || endpoint->protocol == config::Endpoint::Protocol::h2c) return {};
+  const bool https = endpoint->protocol == config::Endpoint::Protocol::https;
+  const bool v6 = endpoint->host.find(':') != std::string::npos;
+  return fmt::format("{}://{}{}{}:{}", https ? "https" : "http", v6 ? "[" : "", endpoint->host, v6 ? "]" : "",
+                     endpoint->port);
+}
+
+void Session::expire() {
+  expired_ = true;
+  reporter_.expired();
   app_.end();
 }
 

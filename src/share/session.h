@@ -29,8 +29,8 @@ struct ShareOptions {
   unsigned legs = limits::share_legs_default_count;
   std::string path;  // of the printed URL
   bool open = false;
-  bool index = false;  // search engines may index it
-  GateOptions gates;
+  bool index = false;            // search engines may index it
+  GateOptions gates;             // that check_gates() has found good
   bool tcp = false;              // `target` is tcp://HOST:PORT; gates.allow says for whom
   bool sealed = false;           // visitors' TLS ends here and not at the edge
   config::CommandLineAcme acme;  // of a sealed share's certificate
