@@ -34,12 +34,15 @@ def flask(port, debug):
 def django(port):
     from django.conf import settings
     from django.core.management import execute_from_command_line
+    from django.urls import path
 
+    # Without any it would show its welcome.
+    urlpatterns.append(path("there", lambda request: None))
     settings.configure(DEBUG=True, SECRET_KEY="test", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__)
     execute_from_command_line(["manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"])
 
 
-urlpatterns = []  # Django's: none
+urlpatterns = []  # of Django
 
 
 def host(port):
