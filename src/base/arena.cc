@@ -104,7 +104,10 @@ void Buffer::grow(size_t size) {
   if (block_.capacity >= held + size && begin_ >= held) {
     std::memcpy(block_.data, block_.data + begin_, held);  // room enough once the front is reclaimed
   } else {
-    Block bigger = take_block(held + size);
+    // Blocks that are not pooled have the very size that is asked for: with half as much again, what is copied stays
+    // in proportion to what passes, also in front of a slow reader (a tunnel's stream may hold 16 MiB).
+    const size_t wanted = held + size;
+    Block bigger = take_block(class_of(wanted) < class_count ? wanted : wanted + wanted / 2);
     if (held != 0) std::memcpy(bigger.data, block_.data + begin_, held);
     if (block_.data != nullptr) give_block(block_);
     block_ = bigger;

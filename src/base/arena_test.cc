@@ -137,6 +137,30 @@ TEST(Buffer, BehavesLikeAString) {
   }
 }
 
+// Appended in small pieces in front of a reader who is slow, 16 MiB were copied whole for each piece: one download kept
+// a worker busy for seconds.
+TEST(Buffer, GrowsSeldomWhenMuchWaitsForASlowReader) {
+  Buffer buffer;
+  const std::string piece(16 * 1024, 'x');
+  size_t grown = 0, passed = 0;
+  const char* block = nullptr;
+  const auto append = [&] {
+    buffer.append(piece);
+    passed += piece.size();
+    const char* now = buffer.view().data() + buffer.size() - passed;  // moves when the content does
+    if (now != block) ++grown;
+    block = now;
+  };
+  while (buffer.size() < 16 * 1024 * 1024) append();
+  EXPECT_LT(grown, 40U);
+  grown = 0;
+  for (int i = 0; i < 4096; ++i) {
+    buffer.consume(piece.size());
+    append();
+  }
+  EXPECT_LT(grown, 40U) << "64 MiB through a buffer that holds 16";
+}
+
 TEST(Buffer, MoveAssignmentFreesTheOldContent) {
   Buffer a, b;
   a.append("old");
