@@ -82,6 +82,8 @@ bool Exchange::withheld(std::string_view name) const {
     return true;
   }
   if (forwarded::is_managed(name)) return rule_ == nullptr || !rule_->passes(name);
+  // What an edge and its agents tell each other.
+  if (site_->edge == config::EdgeRole::shares && http::equal_ignoring_case(name.substr(0, 7), "lintel-")) return true;
   const auto names_it = [&](const std::string& folded) { return forwarded::folds_to(name, folded); };
   return !config_.trust_headers.empty() && std::ranges::any_of(config_.trust_headers, names_it);
 }
