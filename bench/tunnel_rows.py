@@ -85,7 +85,7 @@ def bulk(context, tunnel):
 
 
 def small_p99_ms(context, tunnel, milliseconds):
-    result = load.loadgen(context.env, "latency", request=context.requests["small"], rate=SMALL_RATE, connections=8,
+    result = load.loadgen(context.env, "latency", request=context.requests["small"], rate=SMALL_RATE, connections=64,
                           milliseconds=milliseconds, **context.target(tunnel))
     if result["failed"] or not result["requests"]:
         raise BenchError(f"{tunnel.name}: {result}")
