@@ -14,6 +14,8 @@
 #include "cli/share_gates.h"
 #include "dev/privileges.h"
 #include "share/session.h"
+#include "share/share_file.h"
+#include "share/side_by_side.h"
 
 namespace lintel::cli {
 namespace {
@@ -22,6 +24,7 @@ struct Options {
   share::ShareOptions share;
   GateArguments gates;
   std::string edge, token_file;
+  std::string file;  // share.toml
   bool json = false;
   bool no_qr = false;
 };
@@ -95,9 +98,6 @@ Outcome<void> complete(Options& options, const std::optional<std::vector<std::st
                                               share.name));
   dev::Environment environment = dev::Environment::of_this_process();
   if (auto became = dev::become_calling_user(environment); !became) return std::unexpected(became.error());
-  auto gates = read_gates(options.gates);
-  if (!gates) return std::unexpected(gates.error());
-  share.gates = std::move(*gates);
   if (auto fine = complete_raw(share); !fine) return fine;
   auto logins = share::Logins::load(share::Logins::default_file());
   if (!logins) return std::unexpected(logins.error());
@@ -123,7 +123,41 @@ std::unique_ptr<share::Reporter> make_reporter(const Options& options) {
   return std::make_unique<share::HumanReporter>(style);
 }
 
+int run_file(const Options& options) {
+  share::ShareFile file = share::read_share_file(options.file);
+  for (const config::Diagnostic& one : file.diagnostics) fmt::print(stderr, "{}\n", one.render());
+  if (file.shares.empty()) {
+    return report({ErrorCode::config_invalid, fmt::format("{} is not valid", options.file)});
+  }
+  std::vector<Options> all;
+  for (share::FileShare& from : file.shares) {
+    Options one;
+    one.json = options.json;
+    one.no_qr = true;  // beside each other they say nothing
+    one.edge = std::move(from.edge);
+    one.token_file = std::move(from.token_file);
+    auto taken = share::to_options(std::move(from));
+    if (!taken) return report(taken.error());
+    one.share = std::move(*taken);
+    if (auto fine = complete(one, std::nullopt); !fine) return report(fine.error());
+    all.push_back(std::move(one));
+  }
+  return share::run_side_by_side(all.size(), [&](size_t at) {
+    const std::unique_ptr<share::Reporter> reporter = make_reporter(all[at]);
+    auto code = share::run_session(all[at].share, *reporter);
+    return code ? *code : report(code.error());
+  });
+}
+
 int run(Options& options, const std::optional<std::vector<std::string>>& command) {
+  if (!options.file.empty()) {
+    if (command || !options.share.target.empty())
+      return report({ErrorCode::usage, "share: -c names the targets; leave out PORT, URL and the command"});
+    return run_file(options);
+  }
+  auto gates = read_gates(options.gates);
+  if (!gates) return report(gates.error());
+  options.share.gates = std::move(*gates);
   if (auto fine = complete(options, command); !fine) return report(fine.error());
   const std::unique_ptr<share::Reporter> reporter = make_reporter(options);
   auto code = share::run_session(options.share, *reporter);
@@ -142,6 +176,8 @@ void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& chi
   command->add_option("--edge", options->edge, "The server to go through (default: the one you have logged in to)")
       ->type_name("HOST[:PORT]");
   command->add_option("--name", share.name, "https://NAME.EDGE (default: a random one)");
+  command->add_option("-c,--config", options->file, "Several shares at once, from a file (docs/edge.md)")
+      ->type_name("FILE");
   command->add_flag("--pool", share.pool, "Share the name with other agents that say --pool too");
   command->add_option("--legs", share.legs, "Parallel connections to the edge (default 2)")
       ->check(CLI::Range(1U, limits::share_legs_count))
@@ -180,7 +216,8 @@ void add_share(CLI::App& app, const std::optional<std::vector<std::string>>& chi
       "Example: lintel share 5000 --edge t.example.com\n"
       "Example: lintel share --name shop -- python3 app.py\n"
       "Example: lintel share tcp://127.0.0.1:5432 --allow 192.0.2.7\n"
-      "Example: lintel share 5000 --name shop --sealed --agree");
+      "Example: lintel share 5000 --name shop --sealed --agree\n"
+      "Example: lintel share -c share.toml");
   command->callback([options, child_command, &exit_code] { exit_code = run(*options, child_command); });
 }
 

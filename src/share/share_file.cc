@@ -162,6 +162,7 @@ constexpr config::Key<FileShare> share_keys[] = {
     {{"share", "ca_file", "path", "\"\"", true}, read_path<&FileShare::ca_file>},
     {{"share", "pool", "boolean", "false", true}, read_flag<&FileShare::pool>},
     {{"share", "sealed", "boolean", "false", true}, read_flag<&FileShare::sealed>},
+    {{"share", "agree", "boolean", "false", true}, read_flag<&FileShare::agree>},
     {{"share", "index", "boolean", "false", true}, read_flag<&FileShare::index>},
     {{"share", "legs", "integer", "2", true}, read_legs},
     {{"share", "password_file", "path", "\"\"", true}, read_path<&FileShare::password_file>},
@@ -249,6 +250,37 @@ void check_file(config::Report& report, uint32_t file, const FileDraft& draft) {
 }
 
 }  // namespace
+
+Outcome<ShareOptions> to_options(FileShare from) {
+  ShareOptions to;
+  to.target = std::move(from.target);
+  to.name = std::move(from.name);
+  to.ca_file = std::move(from.ca_file);
+  to.pool = from.pool;
+  to.legs = from.legs;
+  to.index = from.index;
+  to.sealed = from.sealed;
+  to.acme.agree = from.agree;
+  GateOptions& gates = to.gates;
+  if (!from.password_file.empty()) {
+    auto password = read_secret(from.password_file, "password");
+    if (!password) return std::unexpected(password.error());
+    gates.password = std::move(*password);
+  }
+  gates.allow = std::move(from.allow);
+  gates.expires_after_ms = from.expires_after_ms;
+  gates.host_header = std::move(from.host_header);
+  gates.oidc.issuer = std::move(from.oidc_issuer);
+  gates.oidc.client_id = std::move(from.oidc_client_id);
+  gates.oidc.allow = std::move(from.oidc_allow);
+  if (!from.oidc_client_secret_file.empty()) {
+    auto secret = read_secret(from.oidc_client_secret_file, "client secret");
+    if (!secret) return std::unexpected(secret.error());
+    gates.oidc.client_secret = std::move(*secret);
+  }
+  if (auto fine = check_gates(gates); !fine) return std::unexpected(fine.error());
+  return to;
+}
 
 ShareFile parse_share_file(std::string_view text, const std::string& name, const std::string& folder) {
   config::Report report;

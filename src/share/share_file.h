@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/ip.h"
 #include "config/config.h"
+#include "share/session.h"
 
 namespace lintel::share {
 
@@ -19,8 +20,8 @@ struct FileShare {
   std::string name;    // "" = a random one
   std::string token_file, ca_file;
   bool pool = false;
-  bool sealed = false;
-  bool index = false;  // search engines may index it
+  bool sealed = false, agree = false;  // to the terms of the issuer of a sealed share's certificate
+  bool index = false;                  // search engines may index it
   unsigned legs = limits::share_legs_default_count;
   std::string password_file;
   std::vector<IpPrefix> allow;
@@ -35,6 +36,9 @@ struct ShareFile {
   std::vector<FileShare> shares;                // in the order of the file; empty when there is an error
   std::vector<config::Diagnostic> diagnostics;  // in file order
 };
+// As run_session() takes it, without edge and token. Errors: usage; or a secret's file cannot be read.
+Outcome<ShareOptions> to_options(FileShare from);
+
 ShareFile read_share_file(const std::string& file);
 // `folder`: where relative paths begin.
 ShareFile parse_share_file(std::string_view text, const std::string& name, const std::string& folder);

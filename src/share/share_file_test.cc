@@ -53,6 +53,27 @@ TEST(ShareFile, several_shares_with_what_the_file_says_for_all) {
   EXPECT_THAT(web.oidc_allow, ElementsAre("@example.com"));
 }
 
+TEST(ShareFile, every_gate_of_the_file_stands_before_the_app) {
+  const config::Folder folder;
+  folder.write("password", "open sesame\n");
+  folder.write("secret", "s3cret\n");
+  const ShareFile file = parse_share_file(
+      "edge = \"t.example.com\"\n[[share]]\ntarget = 5000\npassword_file = \"password\"\nallow = \"10.0.0.0/8\"\n"
+      "expires = \"2h\"\nhost_header = \"rewrite\"\n[[share]]\ntarget = 5001\noidc = { issuer = "
+      "\"https://id.example.com\", client_id = \"x\", client_secret_file = \"secret\", allow = \"@example.com\" }\n",
+      "share.toml", folder.path());
+  ASSERT_EQ(file.shares.size(), 2U);
+  const auto first = to_options(file.shares[0]), second = to_options(file.shares[1]);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->gates.password, "open sesame");
+  EXPECT_EQ(first->gates.allow.size(), 1U);
+  EXPECT_EQ(first->gates.expires_after_ms, 2U * 3'600'000);
+  EXPECT_EQ(first->gates.host_header, "rewrite");
+  EXPECT_EQ(second->gates.oidc.issuer, "https://id.example.com");
+  EXPECT_EQ(second->gates.oidc.client_secret, "s3cret");
+  EXPECT_THAT(second->gates.oidc.allow, ElementsAre("@example.com"));
+}
+
 TEST(ShareFile, a_tcp_share_without_allow_is_refused) {
   EXPECT_THAT(said(parsed("edge = \"t.example.com\"\n[[share]]\ntarget = \"tcp://127.0.0.1:5432\"\n")),
               ElementsAre(HasSubstr("3:1 a TCP share needs allow")))
