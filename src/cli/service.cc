@@ -24,6 +24,7 @@
 #include "cli/service_unit.h"
 #include "cli/tool.h"
 #include "config/config.h"
+#include "share/share_file.h"
 
 namespace lintel::cli {
 namespace {
@@ -36,11 +37,16 @@ constexpr size_t unit_limit_octets = 256 * 1024;
 
 struct Options {
   std::string config = default_config;
+  std::string share;  // share.toml; "" = the service is that of `lintel serve`
+  bool of_share = false;
   std::string root;  // empty: this system
   bool dry_run = false;
   bool no_start = false;
   bool json = false;
 };
+
+std::string name_of(const Options& options) { return options.of_share ? "lintel-share.service" : unit_name; }
+std::string file_of(const Options& options) { return "/etc/systemd/system/" + name_of(options); }
 
 bool exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
@@ -201,7 +207,7 @@ Outcome<void> make_user(const Options& options) {
 
 // True when the file was changed.
 Outcome<bool> write_unit(const Options& options, const std::string& text) {
-  const std::string file = options.root + unit_file;
+  const std::string file = options.root + file_of(options);
   if (exists(file)) {
     auto old = read_whole_file(file, "unit", unit_limit_octets);
     if (!old) return std::unexpected(old.error());
@@ -225,23 +231,75 @@ Outcome<void> start_unit(const Options& options, bool changed) {
   if (options.root.empty()) {
     if (auto done = systemctl(options, {"daemon-reload"}); !done) return done;
   }
-  if (auto done = systemctl(options, {"enable", "--quiet", unit_name}); !done) return done;
+  if (auto done = systemctl(options, {"enable", "--quiet", name_of(options)}); !done) return done;
   fmt::print("enabled: it starts with the system\n");
   if (!options.root.empty() || options.no_start) return {};
-  const bool running = answer_of({"systemctl", "is-active", unit_name}) == "active";
+  const bool running = answer_of({"systemctl", "is-active", name_of(options)}) == "active";
   if (!running || changed) {
-    if (auto done = systemctl(options, {running ? "restart" : "start", unit_name}); !done) {
-      return fail(ErrorCode::io_error, done.error().message + "; why: journalctl -u lintel -n 50");
+    if (auto done = systemctl(options, {running ? "restart" : "start", name_of(options)}); !done) {
+      return fail(ErrorCode::io_error,
+                  done.error().message + fmt::format("; why: journalctl -u {} -n 50", name_of(options)));
     }
-    fmt::print("{}: see it with: lintel service status; its log: journalctl -u lintel\n",
-               running ? "restarted" : "started");
+    fmt::print("{}: see it with: {}; its log: journalctl -u {}\n", running ? "restarted" : "started",
+               options.of_share ? "systemctl status lintel-share" : "lintel service status", name_of(options));
   } else {
     fmt::print("it runs already, with this unit\n");
   }
   return {};
 }
 
+// The unit of the shares in a file. With --root the file is the image's, which this system cannot judge.
+Outcome<std::string> share_unit(const Options& options) {
+  if (!options.root.empty()) return render_share_unit("/usr/bin/lintel", options.share, false);
+  const share::ShareFile file = share::read_share_file(options.share);
+  for (const config::Diagnostic& one : file.diagnostics) fmt::print(stderr, "{}\n", one.render());
+  if (file.shares.empty()) {
+    return fail(ErrorCode::config_invalid,
+                fmt::format("service: {} is not valid: see above; nothing was changed", options.share));
+  }
+  std::vector<std::string> touched = {std::filesystem::absolute(options.share).lexically_normal().string(),
+                                      own_program()};
+  for (const share::FileShare& one : file.shares) {
+    if (one.token_file.empty()) {
+      return fail(ErrorCode::config_invalid,
+                  fmt::format("service: {}:{}: a share of a service needs token_file, since nobody has logged in there",
+                              options.share, one.line));
+    }
+    for (const std::string& path : {one.token_file, one.ca_file, one.password_file, one.oidc_client_secret_file}) {
+      if (!path.empty()) touched.push_back(path);
+    }
+  }
+  for (const std::string& path : touched) {
+    if (!is_below_tmp(path)) continue;
+    return fail(ErrorCode::config_invalid,
+                fmt::format("service: {} lies below a temporary folder, and the service has its own, empty /tmp; move "
+                            "it, for example to /etc/lintel",
+                            path));
+  }
+  if (const std::string path = unreadable(touched); !path.empty()) {
+    return fail(ErrorCode::permission_denied,
+                fmt::format("service: user {0}, as which the service runs, cannot read {1}; let it: chgrp {0} {2} && "
+                            "chmod 640 {2} (and its folders: chmod o+x)",
+                            user_name, path, shell_quoted(path)));
+  }
+  return render_share_unit(own_program(), options.share, std::ranges::any_of(touched, is_below_home));
+}
+
+Outcome<void> install_share(const Options& options) {
+  if (auto can = can_change(options); !can) return can;
+  if (auto made = make_user(options); !made) return made;
+  const auto unit = share_unit(options);
+  if (!unit) return std::unexpected(unit.error());
+  if (options.root.empty()) {
+    if (auto fine = check_program(own_program()); !fine) return fine;
+  }
+  const auto changed = write_unit(options, *unit);
+  if (!changed) return std::unexpected(changed.error());
+  return start_unit(options, *changed);
+}
+
 Outcome<void> install_checked(const Options& options) {
+  if (options.of_share) return install_share(options);
   if (auto can = can_change(options); !can) return can;
   std::shared_ptr<const config::Config> config;
   auto plan = make_plan(options, config);
@@ -268,7 +326,14 @@ Outcome<void> install_checked(const Options& options) {
   return start_unit(options, changed);
 }
 
-int install(const Options& options) {
+int install(Options options) {
+  options.of_share = !options.share.empty();
+  if (options.dry_run && options.of_share) {
+    const auto unit = share_unit(options);
+    if (!unit) return report(unit.error());
+    fmt::print("{}", *unit);
+    return 0;
+  }
   if (options.dry_run) {
     std::shared_ptr<const config::Config> config;
     const auto plan = make_plan(options, config);
@@ -285,8 +350,8 @@ int install(const Options& options) {
 
 Outcome<void> uninstall_checked(const Options& options) {
   if (auto can = can_change(options); !can) return can;
-  const std::string file = options.root + unit_file;
-  const std::string packaged = package_unit(options.root);
+  const std::string file = options.root + file_of(options);
+  const std::string packaged = options.of_share ? "" : package_unit(options.root);
   if (!exists(file)) {
     fmt::print("there is no {}{}\n", file,
                packaged.empty() ? "" : fmt::format("; {} belongs to the package: apt remove lintel", packaged));
@@ -299,11 +364,11 @@ Outcome<void> uninstall_checked(const Options& options) {
                 fmt::format("service: {} was not written by Lintel and is left alone", file));
   }
   if (options.root.empty()) {
-    if (auto done = systemctl(options, {"stop", unit_name}); !done) return done;
+    if (auto done = systemctl(options, {"stop", name_of(options)}); !done) return done;
   }
   // The package's unit would be enabled by the same link.
   if (packaged.empty()) {
-    if (auto done = systemctl(options, {"disable", "--quiet", unit_name}); !done) return done;
+    if (auto done = systemctl(options, {"disable", "--quiet", name_of(options)}); !done) return done;
   }
   if (unlink(file.c_str()) != 0) {
     return fail(file_error_code(errno), fmt::format("service: cannot remove {}: {}", file, std::strerror(errno)));
@@ -400,6 +465,8 @@ void add_service(CLI::App& app, int& exit_code) {
   add->add_option("-c,--config", options->config, "The configuration that it serves")
       ->capture_default_str()
       ->type_name("FILE");
+  add->add_option("--share", options->share, "Instead: an agent with the shares of this file (docs/edge.md)")
+      ->type_name("FILE");
   add->add_flag("--dry-run", options->dry_run, "Print the unit and change nothing");
   add->add_flag("--no-start", options->no_start, "Enable it, so that it starts with the system, but not now");
   add_root(add, options);
@@ -408,10 +475,12 @@ void add_service(CLI::App& app, int& exit_code) {
       "1024. It sees the file system read-only but for its own folders and those that the configuration names. Doing\n"
       "it again changes only what has changed.\n"
       "Exit code: 0 done, 2 the configuration is not valid, 3 no systemd, no root, or a file is in the way.\n"
-      "Example: sudo lintel service install --config /etc/lintel/lintel.toml");
+      "Example: sudo lintel service install --config /etc/lintel/lintel.toml\n"
+      "Example: sudo lintel service install --share /etc/lintel/share.toml");
   add->callback([options, &exit_code] { exit_code = install(*options); });
 
   CLI::App* remove = service->add_subcommand("uninstall", "Stop it and remove the unit");
+  remove->add_flag("--share", options->of_share, "Instead: the service of shares");
   add_root(remove, options);
   remove->footer(
       "Configuration, certificates, logs and the user stay; what is left is named.\n"

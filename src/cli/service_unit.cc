@@ -13,19 +13,15 @@ namespace {
 constexpr std::string_view mark =
     "# Written by `lintel service install`, which overwrites it; changes: systemctl edit ";
 
-std::string_view shipped_unit() {
+std::string_view shipped_unit(std::string_view name) {
   for (const EmbeddedFile& file : systemd_files()) {
-    if (file.name == "lintel.service") return file.text;
+    if (file.name == name) return file.text;
   }
   return {};
 }
 
 bool is_below(std::string_view path, std::string_view folder) {
   return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
-}
-
-bool is_below_home(std::string_view path) {
-  return is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user");
 }
 
 // What StateDirectory=, LogsDirectory= and RuntimeDirectory= make.
@@ -111,7 +107,7 @@ std::string unit_word(std::string_view word, bool is_command) {
 }
 
 std::string render_unit(const UnitPlan& plan) {
-  std::string text(shipped_unit());
+  std::string text(shipped_unit("lintel.service"));
   set_line(text, "ExecStart",
            fmt::format("{} serve -c {}", unit_word(plan.program, true), unit_word(plan.config, true)));
   std::string reload = unit_word(plan.program, true) + " reload";
@@ -130,7 +126,19 @@ std::string render_unit(const UnitPlan& plan) {
   return fmt::format("{}lintel\n{}", mark, text);
 }
 
+std::string render_share_unit(const std::string& program, const std::string& file, bool sees_home) {
+  std::string text(shipped_unit("lintel-share.service"));
+  set_line(text, "ExecStart",
+           fmt::format("{} share -c {} --json", unit_word(absolute(program), true), unit_word(absolute(file), true)));
+  if (sees_home) set_line(text, "ProtectHome", "read-only");
+  return fmt::format("{}lintel-share\n{}", mark, text);
+}
+
 bool is_our_unit(std::string_view text) { return text.starts_with(mark); }
+
+bool is_below_home(std::string_view path) {
+  return is_below(path, "/home") || is_below(path, "/root") || is_below(path, "/run/user");
+}
 
 bool is_below_tmp(std::string_view path) { return is_below(path, "/tmp") || is_below(path, "/var/tmp"); }
 

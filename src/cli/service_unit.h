@@ -30,10 +30,14 @@ std::vector<std::string> files_read(const config::Config& config);
 
 // The unit's text. Equal to the shipped file for a plan that is UnitPlan{}, but for the first line.
 std::string render_unit(const UnitPlan& plan);
-// Was it written by render_unit()? Anybody else's file is left alone.
+// The unit of an agent with the shares of `file`.
+std::string render_share_unit(const std::string& program, const std::string& file, bool sees_home);
+// Was it written by one of these? Anybody else's file is left alone.
 bool is_our_unit(std::string_view text);
 // As one word of a unit: quotes and "%" mean themselves; "$" too, which has a meaning in commands only.
 std::string unit_word(std::string_view word, bool is_command);
+// Below a folder that the unit shows only when it has to.
+bool is_below_home(std::string_view path);
 // Below a folder that no service sees, because every one has its own /tmp.
 bool is_below_tmp(std::string_view path);
 

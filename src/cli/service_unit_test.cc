@@ -19,10 +19,10 @@ config::Config with_log(const std::string& access_log) {
 // The package ships the file as it is: an edit there that the program would not write apart from the names.
 TEST(ServiceUnit, of_the_default_plan_is_the_shipped_file) {
   const std::string text = render_unit(UnitPlan{});
-  ASSERT_EQ(systemd_files().size(), 1U);
-  EXPECT_EQ(text.substr(text.find('\n') + 1), systemd_files()[0].text);
+  ASSERT_EQ(systemd_files().size(), 2U);
+  EXPECT_EQ(text.substr(text.find('\n') + 1), systemd_files()[1].text);
   EXPECT_TRUE(is_our_unit(text));
-  EXPECT_FALSE(is_our_unit(systemd_files()[0].text));
+  EXPECT_FALSE(is_our_unit(systemd_files()[1].text));
 }
 
 TEST(ServiceUnit, names_program_and_configuration_as_single_words) {
@@ -88,6 +88,17 @@ TEST(ServiceUnit, shows_homes_only_to_a_service_that_reads_something_there) {
   EXPECT_TRUE(plan.sees_home);
   EXPECT_THAT(render_unit(plan), HasSubstr("\nProtectHome=read-only\n"));
   EXPECT_THAT(render_unit(plan), Not(HasSubstr("ProtectHome=yes")));
+}
+
+TEST(ServiceUnit, of_a_file_of_shares_runs_the_agent_without_any_capability) {
+  const std::string text = render_share_unit("/opt/lintel", "/srv/my shares.toml", true);
+  EXPECT_TRUE(is_our_unit(text));
+  EXPECT_NE(text.find("\nExecStart=/opt/lintel share -c \"/srv/my shares.toml\" --json\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("\nCapabilityBoundingSet=\n"), std::string::npos);
+  EXPECT_EQ(text.find("AmbientCapabilities"), std::string::npos);
+  EXPECT_NE(text.find("\nProtectHome=read-only\n"), std::string::npos);
+  EXPECT_NE(render_share_unit("/usr/bin/lintel", "/etc/lintel/share.toml", false).find("\nProtectHome=yes\n"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@ status, metrics and log say about agents."""
 from lintel_test import *
 from small_agent import Refused, SmallAgent
 
-DOMAIN = "t.edge.test"
+DOMAIN = "t.localhost"
 
 
 class EdgeCase(unittest.TestCase):

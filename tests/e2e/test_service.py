@@ -59,6 +59,19 @@ class Service(unittest.TestCase):
         self.assertIn("there is no", self.run_fine("service", "uninstall", "--root", str(self.root)))
         self.assertEqual(lintel("service", "status", "--root", str(self.root)).returncode, 1)
 
+    def test_a_file_of_shares_is_a_service_of_its_own(self):
+        unit = self.unit.with_name("lintel-share.service")
+        self.run_fine("service", "install", "--share", "/etc/lintel/share.toml", "--root", str(self.root))
+        self.assertIn("ExecStart=/usr/bin/lintel share -c /etc/lintel/share.toml --json\n", unit.read_text())
+        self.assertFalse(self.unit.exists())
+        self.run_fine("service", "uninstall", "--share", "--root", str(self.root))
+        self.assertFalse(unit.exists())
+        file = self.folder / "share.toml"
+        file.write_text('edge = "t.example.com"\n[[share]]\ntarget = 5000\n')
+        done = lintel("service", "install", "--share", str(file), "--dry-run")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("needs token_file", done.stderr)
+
     def test_a_unit_that_somebody_else_wrote_is_left_alone(self):
         self.unit.parent.mkdir(parents=True)
         self.unit.write_text("[Service]\nExecStart=/usr/bin/other\n")
