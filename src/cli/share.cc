@@ -139,6 +139,10 @@ int run_file(const Options& options) {
     auto taken = share::to_options(std::move(from));
     if (!taken) return report(taken.error());
     one.share = std::move(*taken);
+    const share::GateOptions& gates = one.share.gates;
+    if (!one.share.target.starts_with("tcp://") && (gates.any() || gates.expires_after_ms != 0)) {
+      return report({ErrorCode::usage, "share: this version has gates in a file for TCP shares only"});
+    }
     if (auto fine = complete(one, std::nullopt); !fine) return report(fine.error());
     all.push_back(std::move(one));
   }
