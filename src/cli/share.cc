@@ -24,7 +24,8 @@ struct Options {
   share::ShareOptions share;
   GateArguments gates;
   std::string edge, token_file;
-  std::string file;  // share.toml
+  std::string file;      // share.toml
+  bool of_file = false;  // one of its shares, with its gates
   bool json = false;
   bool no_qr = false;
 };
@@ -98,6 +99,11 @@ Outcome<void> complete(Options& options, const std::optional<std::vector<std::st
                                               share.name));
   dev::Environment environment = dev::Environment::of_this_process();
   if (auto became = dev::become_calling_user(environment); !became) return std::unexpected(became.error());
+  if (!options.of_file) {
+    auto gates = read_gates(options.gates);
+    if (!gates) return std::unexpected(gates.error());
+    share.gates = std::move(*gates);
+  }
   if (auto fine = complete_raw(share); !fine) return fine;
   auto logins = share::Logins::load(share::Logins::default_file());
   if (!logins) return std::unexpected(logins.error());
@@ -124,6 +130,8 @@ std::unique_ptr<share::Reporter> make_reporter(const Options& options) {
 }
 
 int run_file(const Options& options) {
+  dev::Environment environment = dev::Environment::of_this_process();
+  if (auto became = dev::become_calling_user(environment); !became) return report(became.error());
   share::ShareFile file = share::read_share_file(options.file);
   for (const config::Diagnostic& one : file.diagnostics) fmt::print(stderr, "{}\n", one.render());
   if (file.shares.empty()) {
@@ -133,16 +141,13 @@ int run_file(const Options& options) {
   for (share::FileShare& from : file.shares) {
     Options one;
     one.json = options.json;
+    one.of_file = true;
     one.no_qr = true;  // beside each other they say nothing
     one.edge = std::move(from.edge);
     one.token_file = std::move(from.token_file);
     auto taken = share::to_options(std::move(from));
     if (!taken) return report(taken.error());
     one.share = std::move(*taken);
-    const share::GateOptions& gates = one.share.gates;
-    if (!one.share.target.starts_with("tcp://") && (gates.any() || gates.expires_after_ms != 0)) {
-      return report({ErrorCode::usage, "share: this version has gates in a file for TCP shares only"});
-    }
     if (auto fine = complete(one, std::nullopt); !fine) return report(fine.error());
     all.push_back(std::move(one));
   }
@@ -159,9 +164,6 @@ int run(Options& options, const std::optional<std::vector<std::string>>& command
       return report({ErrorCode::usage, "share: -c names the targets; leave out PORT, URL and the command"});
     return run_file(options);
   }
-  auto gates = read_gates(options.gates);
-  if (!gates) return report(gates.error());
-  options.share.gates = std::move(*gates);
   if (auto fine = complete(options, command); !fine) return report(fine.error());
   const std::unique_ptr<share::Reporter> reporter = make_reporter(options);
   auto code = share::run_session(options.share, *reporter);

@@ -23,11 +23,15 @@ class ShareFile(test_edge_tokens.EdgeCase):
         first.respond = lambda request: answer(200, b"first")
         second.respond = lambda request: answer(200, b"second")
         agent = self.start(f'[[share]]\ntarget = "{first.url}"\nname = "one"\n'
-                           f'[[share]]\ntarget = "{second.url}"\nname = "two"\n')
-        wait_until(lambda: {"one", "two"} <= {name for name, one in self.shares().items() if one["connected"]},
-                   "both shares at the edge", 30)
+                           f'[[share]]\ntarget = "{second.url}"\nname = "two"\n'
+                           f'[[share]]\ntarget = "{second.url}"\nname = "three"\nallow = "192.0.2.7"\n'
+                           f'[[share]]\ntarget = "{second.url}"\nname = "four"\npassword_file = "token"\n')
+        wait_until(lambda: {"one", "two", "three", "four"} <= {name for name, one in self.shares().items() if one["connected"]},
+                   "all shares at the edge", 30)
         self.assertEqual(self.visit("one").body, b"first")
         self.assertEqual(self.visit("two").body, b"second")
+        self.assertEqual(self.visit("three").status, 403, "a gate of the file is not asked")
+        self.assertEqual(self.visit("four").status, 401, "a gate of the file is not asked")
         self.assertEqual(agent.stop(), 0)
         wait_until(lambda: not {"one", "two"} & set(self.shares()), "both shares to be gone")
 
