@@ -82,6 +82,21 @@ bool H2Upstream::look_after_silence() {
   return true;
 }
 
+void H2Upstream::count_octets(size_t octets) noexcept {
+  const TimeMs now = reactor_.now_ms();
+  if (now - counting_since_ms_ >= limits::tunnel_bulk_ms) {
+    octets_before_ = now - counting_since_ms_ < 2 * limits::tunnel_bulk_ms ? octets_now_ : 0;
+    octets_now_ = 0;
+    counting_since_ms_ = now;
+  }
+  octets_now_ += octets;
+}
+
+bool H2Upstream::carries_bulk() const noexcept {
+  const bool lately = reactor_.now_ms() - counting_since_ms_ < 2 * limits::tunnel_bulk_ms;
+  return lately && octets_before_ + octets_now_ > limits::tunnel_bulk_bytes;
+}
+
 void H2Upstream::say_goodbye() {
   session_.go_away();
   mark_dirty();
@@ -99,6 +114,7 @@ bool H2Upstream::read_some() {
     if (got.status != net::ReadResult::Status::data) return false;
     heard_ms_ = reactor_.now_ms();
     silent_ = false;
+    count_octets(got.size);
     const Result<void> fed = session_.feed({net::scratch().data(), got.size}, reactor_.now_ms());
     take_events();
     if (!fed) {
@@ -187,6 +203,7 @@ void H2Upstream::flush() {
     if (stream_->blocked() && !stream_->flush()) break;
     const bool more = session_.gather(stream_->output(), limits::scratch_shrunk_bytes);
     if (!stream_->has_output()) break;
+    count_octets(stream_->unsent());
     if (!stream_->flush() || !more) break;
   }
   take_events();

@@ -49,6 +49,8 @@ class H2Upstream {
   std::string_view address() const noexcept { return address_; }
   // Streams that exchanges hold now.
   size_t stream_count() const noexcept { return streams_.size(); }
+  // Something large is under way: what is small waits behind it.
+  bool carries_bulk() const noexcept;
   // The peer has said that it takes no more streams.
   bool goodbye() const noexcept { return goodbye_; }
   // Of the last PING; 0 = none was answered yet. tunnel only.
@@ -99,6 +101,9 @@ class H2Upstream {
   bool ended_ = false;
   bool goodbye_ = false;
   bool end_wanted_ = false;
+  void count_octets(size_t octets) noexcept;
+  TimeMs counting_since_ms_ = 0;
+  size_t octets_now_ = 0, octets_before_ = 0;  // both ways: since then, and in the period before it
   TimeMs last_ping_ms_ = 0;
   uint64_t pinged_us_ = 0;  // 0 = no PING is under way
   uint32_t rtt_us_ = 0;

@@ -116,6 +116,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   struct Local;
   struct Use;
   struct Wait;
+  static bool lighter(const Leg& one, const Leg& other) noexcept;
   Local& local(const std::shared_ptr<Share>& share);
   proxy::UpstreamHandle take(const std::shared_ptr<Share>& share, net::Signal& owner, const proxy::ShareWish& wish);
   proxy::UpstreamHandle take_over_bridge(size_t worker, net::Signal& owner);

@@ -161,7 +161,13 @@ void EdgeWorker::wake_everybody() {
   }
 }
 
-// The leg with the fewest streams, here before elsewhere.
+bool EdgeWorker::lighter(const Leg& one, const Leg& other) noexcept {
+  const bool bulk = one.connection.carries_bulk();
+  if (bulk != other.connection.carries_bulk()) return !bulk;
+  return one.connection.stream_count() < other.connection.stream_count();
+}
+
+// The leg with the least to do, here before elsewhere.
 proxy::UpstreamHandle EdgeWorker::take(const std::shared_ptr<Share>& share, net::Signal& owner,
                                        const proxy::ShareWish& wish) {
   Leg* best = nullptr;
@@ -169,7 +175,7 @@ proxy::UpstreamHandle EdgeWorker::take(const std::shared_ptr<Share>& share, net:
     for (const auto& leg : place->second->legs) {
       if (!leg->counted || !leg->connection.can_open()) continue;
       if (wish.upgrade && !leg->connection.allows_extended_connect()) continue;
-      if (best == nullptr || leg->connection.stream_count() < best->connection.stream_count()) best = leg.get();
+      if (best == nullptr || lighter(*leg, *best)) best = leg.get();
     }
   }
   if (best != nullptr) return proxy::UpstreamHandle(best->connection.open_stream(owner));
