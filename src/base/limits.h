@@ -337,6 +337,8 @@ inline constexpr unsigned agent_failures_burst = 10;         // refused agents o
 inline constexpr uint32_t agent_failures_refill_ms = 6'000;  // one each
 inline constexpr uint32_t tunnel_ping_ms = 10'000;           // between PINGs, both ways
 inline constexpr uint32_t tunnel_silence_ms = 15'000;        // without an octet: the other side is gone
+inline constexpr uint32_t tunnel_doubt_ms = 3'000;           // for the answer to a PING after the machine slept
+inline constexpr uint32_t tunnel_clock_gap_ms = 5'000;       // between two looks at the clock: the machine slept
 inline constexpr uint32_t tunnel_dial_ms = 15'000;           // name, connect, TLS and upgrade
 inline constexpr uint32_t tunnel_backoff_first_ms = 500;
 inline constexpr uint32_t tunnel_backoff_max_ms = 30'000;
@@ -356,7 +358,17 @@ inline constexpr size_t share_sessions_count = 10'000;  // visitors that are log
 inline constexpr int64_t share_session_s = 12 * 3600;   // of a visitor who has logged in
 inline constexpr uint32_t oidc_request_ms = 10'000;     // discovery, keys, token
 inline constexpr uint32_t oidc_login_ms = 600'000;      // from the redirect to the answer
-inline constexpr size_t oidc_logins_count = 1'000;      // under way
 inline constexpr size_t oidc_addresses_count = 1'000;   // of an allow list
+inline constexpr size_t share_return_bytes = 2 * 1024;  // of the path that a visitor comes back to after a login
+inline constexpr int64_t share_expires_max_s = 366 * 86'400;
+inline constexpr size_t oidc_answer_bytes = 256 * 1024;
+inline constexpr size_t oidc_keys_count = 64;        // of one issuer
+inline constexpr unsigned oidc_exchanges_count = 8;  // codes that are redeemed at once
+inline constexpr uint32_t oidc_keys_age_ms = 3'600'000;
+inline constexpr uint32_t oidc_retry_ms = 10'000;  // between looks at an issuer's documents, whoever asks for them
+inline constexpr size_t id_token_bytes = 16 * 1024;
+inline constexpr int64_t id_token_skew_s = 60;
+inline constexpr uint32_t debugger_probe_ms = 3'000;  // for the app to say whether it is a debugger
+inline constexpr uint32_t debugger_known_ms = 5'000;  // that its answer holds
 
 }  // namespace lintel::limits

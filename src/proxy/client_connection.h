@@ -69,8 +69,6 @@ class TunnelOwner {
     broken,   // it did not keep to HTTP/2
     stopped,  // this process ends
   };
-  // For a sign of life from a peer that the owner doubts.
-  static constexpr uint32_t doubt_ms = 3'000;
   virtual ~TunnelOwner() = default;
   // Between a PING and its answer.
   virtual void round_trip(uint32_t us) = 0;

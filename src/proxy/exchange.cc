@@ -409,7 +409,8 @@ void Exchange::finish() {
   } else {
     upstream_.reset();
     // Another worker has looked for the agent here, in vain: it looks again.
-    const bool refused = connection_.bridge && outcome_ == ErrorCode::upstream_closed && !sent_;
+    const bool harmless = !sent_ || (repeatable() && bytes_in_ == 0);
+    const bool refused = connection_.bridge && outcome_ == ErrorCode::upstream_closed && harmless;
     if (response_started_ || refused || outcome_ == ErrorCode::client_gone || outcome_ == ErrorCode::send_timeout) {
       error_ = error_abort_ = outcome_;
       if (status_ == 0) status_ = facts(outcome_).status;

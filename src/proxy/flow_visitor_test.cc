@@ -2,7 +2,6 @@
 #include <string>
 
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "proxy/flow_test_support.h"
 #include "proxy/visitor_gate.h"
 #include "proxy/visitor_page.h"

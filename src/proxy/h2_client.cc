@@ -384,7 +384,7 @@ bool H2Client::look_after_peer() {
   if (owner_->doubts) {
     owner_->doubts = false;
     next_ping_ms_ = now;
-    silent_at_ms_ = std::min(silent_at_ms_, now + TunnelOwner::doubt_ms);
+    silent_at_ms_ = std::min(silent_at_ms_, now + limits::tunnel_doubt_ms);
   }
   if (now >= silent_at_ms_) return false;
   if (now < next_ping_ms_) return true;

@@ -8,7 +8,6 @@
 
 #include "base/ascii.h"
 #include "base/limits.h"
-#include "base/share_limits.h"
 
 namespace lintel::proxy {
 namespace {

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/limits.h"
-#include "base/share_limits.h"
 
 namespace lintel::share {
 

@@ -12,7 +12,6 @@
 #include "base/files.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/share_limits.h"
 #include "share/gates.h"
 
 namespace lintel::share {

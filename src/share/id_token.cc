@@ -16,7 +16,6 @@
 #include "base/ascii.h"
 #include "base/base64url.h"
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "share/json_object.h"
 
 namespace lintel::share {

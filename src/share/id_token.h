@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "acme/jose.h"
-#include "base/share_limits.h"
+#include "base/limits.h"
 
 namespace lintel::share {
 

@@ -4,7 +4,6 @@
 #include <openssl/hmac.h>
 
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "share/issuer_for_test.h"
 
 namespace lintel::share {

@@ -13,7 +13,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/percent.h"
-#include "base/share_limits.h"
 #include "proxy/balancer.h"
 #include "proxy/visitor_page.h"
 #include "share/gate_answers.h"

@@ -10,7 +10,6 @@
 
 #include "base/limits.h"
 #include "base/percent.h"
-#include "base/share_limits.h"
 #include "net/listener.h"
 #include "net/stream.h"
 #include "share/gate_answers.h"

@@ -8,7 +8,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/percent.h"
-#include "base/share_limits.h"
 #include "fetch/url.h"
 #include "http/headers.h"
 #include "share/json_object.h"

@@ -11,7 +11,6 @@
 
 #include "base/errors.h"
 #include "base/limits.h"
-#include "base/share_limits.h"
 #include "fetch/client.h"
 #include "net/blocking.h"
 #include "net/task.h"

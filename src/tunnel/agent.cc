@@ -22,7 +22,6 @@ namespace lintel::tunnel {
 namespace {
 
 constexpr uint32_t clock_tick_ms = 1'000;
-constexpr uint32_t clock_gap_ms = 5'000;  // between two looks at the clock: the machine slept
 
 uint64_t random_bits() {
   uint64_t bits = 0;
@@ -389,7 +388,7 @@ net::Task<void> Agent::State::look_at_clock() {
     tick.set_deadline_in(clock_tick_ms);
     co_await tick.wait();
     const uint64_t now_ms = boot_ms();
-    const bool slept = now_ms - last_ms > clock_tick_ms + clock_gap_ms;
+    const bool slept = now_ms - last_ms > clock_tick_ms + limits::tunnel_clock_gap_ms;
     last_ms = now_ms;
     if (!slept) continue;
     for (Leg& leg : legs) {

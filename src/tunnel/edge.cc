@@ -79,6 +79,15 @@ void Edge::end_sessions(std::vector<SessionId> sessions) {
   }
 }
 
+void Edge::tell_sessions(std::vector<SessionId> sessions, std::string notice) {
+  const std::lock_guard lock(mutex_);
+  for (EdgeWorker* worker : workers_) {
+    post(worker, [sessions, notice](EdgeWorker& self) {
+      for (const SessionId session : sessions) self.tell(session, notice);
+    });
+  }
+}
+
 bool Edge::give_bridge(size_t worker, int fd) {
   const std::lock_guard lock(mutex_);
   auto held = std::make_shared<net::UniqueFd>(fd);  // a message that is never run closes it

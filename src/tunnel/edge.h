@@ -65,6 +65,8 @@ class Edge {
   void wake_all(const std::shared_ptr<Share>& share);
   // Ends every leg of the sessions, on whichever worker.
   void end_sessions(std::vector<SessionId> sessions);
+  // Sends each of the sessions a Notice.
+  void tell_sessions(std::vector<SessionId> sessions, std::string notice);
   // Gives `fd`, one end of a bridge, to the worker with that index. False: it has gone.
   bool give_bridge(size_t worker, int fd);
   // Moves an agent's connection to the worker with that index. False: it has gone, and the connection is closed.
@@ -104,6 +106,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   // --- on this worker's thread, for Edge
   void wake(const Share* share);
   void end_session(SessionId session);
+  void tell(SessionId session, const std::string& notice);
   void serve_bridge(int fd);
   void serve_raw(RawVisitor visitor);
   void take_leg(NewLeg leg);
@@ -122,6 +125,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   proxy::UpstreamHandle take_over_bridge(size_t worker, net::Signal& owner);
   net::Task<Result<proxy::UpstreamHandle>> obtain(std::shared_ptr<Share> share, proxy::ShareWish wish,
                                                   net::Signal& owner, proxy::ClientSide& client);
+  net::Task<void> send_notice(SessionId session, std::string notice);
   net::Task<void> run_raw(RawVisitor visitor);
   net::Task<ErrorCode> pass_octets(RawVisitor& visitor, net::Signal& signal, proxy::RawClient& client);
   net::Task<void> accept_for(std::shared_ptr<Share> share, int fd);
@@ -146,7 +150,7 @@ class EdgeWorker final : public proxy::EdgeGate {
   std::vector<std::unique_ptr<Bridge>> bridges_;  // by worker; null: none was needed
   std::vector<std::unique_ptr<Bridge>> old_bridges_;
   bool leaving_ = false;
-  net::Nursery accepting_;  // of TCP shares; last: its tasks use what stands above
+  net::Nursery background_;  // listeners of TCP shares, notices; last: its tasks use what stands above
 };
 
 }  // namespace lintel::tunnel

@@ -91,7 +91,7 @@ void EdgeWorker::listen_for(const std::shared_ptr<Share>& share) {
     log::warn("share {}: {}; it is tried again", share->name, fds.error().message);
     return;
   }
-  accepting_.spawn(accept_for(share, fds->front()));
+  background_.spawn(accept_for(share, fds->front()));
 }
 
 net::Task<void> EdgeWorker::accept_for(std::shared_ptr<Share> share, int fd) {

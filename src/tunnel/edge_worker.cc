@@ -14,7 +14,8 @@ namespace lintel::tunnel {
 
 using proxy::H2Upstream;
 
-EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker) : edge_(edge), worker_(worker), accepting_(worker.reactor()) {
+EdgeWorker::EdgeWorker(Edge& edge, proxy::Worker& worker)
+    : edge_(edge), worker_(worker), background_(worker.reactor()) {
   edge_.join(*this);
 }
 
@@ -49,6 +50,7 @@ proxy::AgentAnswer EdgeWorker::admit(const proxy::AgentRequest& request) {
   if (!granted && granted.error().code == ErrorCode::none) return {};
   if (!granted) return refused(granted.error());
   edge_.end_sessions(std::move(granted->evicted));
+  if (!granted->others.empty()) edge_.tell_sessions(granted->others, to_json(Notice{granted->welcome.agents, {}}));
   const uint64_t ticket = next_ticket_++;
   tickets_.emplace(ticket, Ticket{granted->share, granted->session});
   proxy::AgentAnswer answer;
@@ -95,8 +97,7 @@ void EdgeWorker::leg_changed(Leg& leg) noexcept {
   if (const uint32_t rtt_us = connection.rtt_us(); rtt_us != 0) share.rtt_us.store(rtt_us, std::memory_order_relaxed);
   if (connection.ended()) {
     if (std::exchange(leg.over, true)) return;
-    if (leg.counted) edge_.registry().leg_closed(leg.session, index());
-    if (leg.counted && connection.goodbye() && !share.connected()) edge_.registry().end_session(leg.session);
+    if (leg.counted) edge_.registry().leg_closed(leg.session, index(), connection.goodbye());
     edge_.wake_all(leg.share);  // who waits for a place on it looks elsewhere
     return;
   }
@@ -117,6 +118,42 @@ void EdgeWorker::end_session(SessionId session) {
       if (leg->session == session) leg->connection.end();
     }
     look_again(*place);
+  }
+}
+
+void EdgeWorker::tell(SessionId session, const std::string& notice) { background_.spawn(send_notice(session, notice)); }
+
+// On one of its legs that this worker has. An agent with legs of several workers hears it of each.
+net::Task<void> EdgeWorker::send_notice(SessionId session, std::string notice) {
+  Leg* to = nullptr;
+  for (auto& [share, place] : shares_) {
+    for (const auto& leg : place->legs) {
+      if (leg->session == session && leg->counted && !leg->over && leg->connection.can_open()) to = leg.get();
+    }
+  }
+  if (to == nullptr) co_return;
+  const std::string domain = worker_.config().edge.domain;
+  net::Signal signal(reactor());
+  const proxy::UpstreamHandle stream(to->connection.open_stream(signal));
+  proxy::UpstreamRequest request;
+  request.method = "POST";
+  request.method_id = http::Method::post;
+  request.scheme = "https";
+  request.authority = domain;
+  request.target = notice_path;
+  request.framing = http::Framing::length;
+  request.content_length = notice.size();
+  stream->send_request(request);
+  stream->send_body(notice);
+  stream->send_end(nullptr);
+  stream->flush();
+  signal.set_deadline_in(limits::header_ms);
+  for (;;) {
+    const proxy::UpstreamEvent event = stream->read(limits::scratch_bytes);
+    if (event.kind == proxy::UpstreamEvent::Kind::end || event.kind == proxy::UpstreamEvent::Kind::error) co_return;
+    if (event.kind != proxy::UpstreamEvent::Kind::none) continue;
+    const net::Wake wake = co_await signal.wait();
+    if (wake == net::Wake::deadline) co_return;
   }
 }
 

@@ -137,7 +137,7 @@ bool Registry::leg_opened(SessionId id, size_t worker) {
   return true;
 }
 
-void Registry::leg_closed(SessionId id, size_t worker) {
+void Registry::leg_closed(SessionId id, size_t worker, bool goodbye) {
   const Change change(*impl_);
   const auto found = impl_->sessions.find(id);
   if (found == impl_->sessions.end()) return;
@@ -153,6 +153,7 @@ void Registry::leg_closed(SessionId id, size_t worker) {
   }
   impl_->lines.push_back(fmt::format("share {}: the agent of {} from {} has lost its connections", share->name,
                                      session.token_name, session.address));
+  if (goodbye) impl_->close_session(session, "it has ended");
 }
 
 void Registry::end_session(SessionId id) {

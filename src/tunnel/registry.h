@@ -98,7 +98,8 @@ class Registry {
   std::expected<Granted, Denied> admit(std::string_view token, const Hello& hello, const IpAddress& from);
   // A leg of the session runs on `worker` / has ended. leg_opened is false when the session has been ended meanwhile.
   bool leg_opened(SessionId session, size_t worker);
-  void leg_closed(SessionId session, size_t worker);
+  // `goodbye`: the agent had said that it ends; with its last leg the session ends too.
+  void leg_closed(SessionId session, size_t worker, bool goodbye = false);
   // The agent has said goodbye (its process ends in order): the name is free for its token at once, nobody waits.
   void end_session(SessionId session);
 

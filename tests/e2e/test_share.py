@@ -153,8 +153,10 @@ class Names(EdgeTestCase):
         self.assertIn("lintel login", share.stderr())
 
     def test_two_agents_with_pool(self):
-        _, host = self.shared("--name", "many", "--pool")
+        first, host = self.shared("--name", "many", "--pool")
         second, _ = self.shared("--name", "many", "--pool", home="second")
+        # Whoever shares a name hears that another one has joined.
+        self.assertEqual(first.wait_event("notice")["agents"], 2)
         self.assertEqual(second.events("connected")[0]["agents"], 2)
         self.assertEqual(self.visit(host).status, 200)
         second.stop()
