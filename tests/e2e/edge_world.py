@@ -283,7 +283,10 @@ class EdgeTestCase(unittest.TestCase):
     def wait_shared(self, name, path="/"):
         """Until a visitor gets an answer of the app."""
         def answers():
-            response = self.fetch(name, path)
+            try:
+                response = self.fetch(name, path, timeout=20)
+            except TimeoutError:  # it waits on a connection whose silence is still to be noticed
+                return None
             return response if response.status == 200 and response.error is None else None
         return wait_until(answers, f"{name} to be shared", PATIENCE)
 
