@@ -407,9 +407,10 @@ void Exchange::finish() {
   if (outcome_ == ErrorCode::none) {
     upstream_.release()->finish(request_done_);
   } else {
+    // Another worker has looked for the agent here, in vain: it looks again where that does no harm.
+    const bool not_acted_upon = !sent_ || (upstream_ != nullptr && !upstream_->request_sent());
+    const bool harmless = not_acted_upon || (repeatable() && bytes_in_ == 0);
     upstream_.reset();
-    // Another worker has looked for the agent here, in vain: it looks again.
-    const bool harmless = !sent_ || (repeatable() && bytes_in_ == 0);
     const bool refused = connection_.bridge && outcome_ == ErrorCode::upstream_closed && harmless;
     if (response_started_ || refused || outcome_ == ErrorCode::client_gone || outcome_ == ErrorCode::send_timeout) {
       error_ = error_abort_ = outcome_;

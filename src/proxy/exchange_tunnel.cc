@@ -92,7 +92,8 @@ net::Task<ErrorCode> Exchange::connect_share() {
 // answer, goes to another connection, or to the same agent when it is back.
 bool Exchange::may_retry_share(size_t attempt) {
   if (upstream_ == nullptr || response_started_ || bytes_in_ != 0) return false;
-  if (outcome_ != ErrorCode::upstream_closed || attempt >= limits::upstream_attempts_count) return false;
+  if (outcome_ != ErrorCode::upstream_closed || attempt >= limits::upstream_places_count) return false;
+  if (connection_.bridge) return false;  // the worker that has the visitor tries again, once for both
   if (!upstream_->request_sent()) return true;
   return repeatable() && !upstream_->any_response_octet();
 }
