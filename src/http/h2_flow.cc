@@ -19,9 +19,11 @@ void H2Session::Impl::receive(H2Stream& stream, size_t size) {
 }
 
 // What the peer may still send plus what lies here unconsumed stays within the connection's memory, or within the
-// window where that has grown beyond.
+// window where that has grown beyond. A tunnel carries many people's streams: those that are not taken have their
+// places beside the window, or a few visitors who stop reading would stop all others.
 void H2Session::Impl::release_connection_credit() {
-  const size_t bound = std::max<size_t>(limits::connection_memory_bytes, connection_window);
+  const size_t bound = stalled_max != 0 ? connection_window + stalled_max
+                                        : std::max<size_t>(limits::connection_memory_bytes, connection_window);
   const size_t wanted = connection_window + unconsumed;
   const size_t keep = wanted > bound ? wanted - bound : 0;
   if (withheld <= keep) return;

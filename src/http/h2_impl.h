@@ -160,6 +160,7 @@ struct H2Session::Impl {
   H2Budgets budgets;
   uint32_t stream_window_max = limits::h2_stream_window_max_bytes;
   uint32_t connection_window_max = limits::h2_connection_window_max_bytes;
+  size_t stalled_max = 0;  // of a tunnel: octets that may lie here beside the window
   std::vector<H2Event> events;
   Buffer* gather_to = nullptr;
   size_t gather_limit = 0;

@@ -38,6 +38,7 @@ H2Session::Impl::Impl(const Options& options, TimeMs now)
   if (options.tunnel) {
     stream_window_max = limits::tunnel_stream_window_max_bytes;
     connection_window_max = limits::tunnel_connection_window_max_bytes;
+    stalled_max = size_t{limits::tunnel_streams_count} * limits::h2_stream_window_bytes;
   }
   nghttp2_option* raw = nullptr;
   if (nghttp2_option_new(&raw) != 0) throw std::bad_alloc();

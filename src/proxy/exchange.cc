@@ -38,6 +38,11 @@ net::Task<void> Exchange::run() {
     co_await serve_raw();
     co_return;
   }
+  // What is shared as octets gets no HTTP from the edge: it would read what visitors seal.
+  if (connection_.spokesman != nullptr && worker_.raw_gate() != nullptr) {
+    refuse(ErrorCode::sni_mismatch);
+    co_return;
+  }
   if (!connection_.facts.https && answered_challenge()) {
     log();
     co_return;

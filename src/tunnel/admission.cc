@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint32_t soon_s = 5;
 constexpr unsigned random_tries_count = 20;
+constexpr size_t unopened_legs_factor =
+    4;  // legs that come, are there, or have not gone yet, to those that may be there
 
 Denied deny(ErrorCode code, std::string message, uint32_t retry_after_s = 0) {
   Denied denied;
@@ -97,6 +99,14 @@ std::expected<Granted, Denied> Registry::Impl::resume(Session& session, const He
   if (hello.generation < session.generation) {
     return std::unexpected(
         deny(ErrorCode::agent_protocol, "a newer connection of this agent has taken over already", soon_s));
+  }
+  // Connections that have said nothing yet are legs of nobody, and cost as much.
+  uint32_t placed = 0;
+  for (const auto& count : session.share->placed) placed += count.load(std::memory_order_relaxed);
+  const size_t agents = shares.find(session.share->name)->second.sessions.size();
+  if (placed >= unopened_legs_factor * limits::share_legs_count * agents) {
+    return std::unexpected(
+        deny(ErrorCode::share_limit, "too many connections of this agent are under way or have just ended", soon_s));
   }
   if (hello.generation == session.generation) {
     if (session.legs >= limits::share_legs_count) {

@@ -175,6 +175,8 @@ void EdgeWorker::say_goodbye() {
 void EdgeWorker::sweep() {
   for (auto at = shares_.begin(); at != shares_.end();) {
     Local& place = *at->second;
+    // Nobody told of it when its agent was given up, and the port is wanted by whoever has it next.
+    if (place.share->ended.load(std::memory_order_relaxed)) stop_listening(place);
     std::erase_if(place.legs, [](const auto& leg) { return leg->over && leg->connection.finished(); });
     if (std::ranges::any_of(place.legs, [](const auto& leg) { return leg->counted && !leg->over; })) {
       listen_for(place.share);
@@ -285,7 +287,9 @@ net::Task<Result<proxy::UpstreamHandle>> EdgeWorker::obtain(std::shared_ptr<Shar
   for (;;) {
     proxy::UpstreamHandle upstream = take(share, owner, wish);
     if (upstream != nullptr) co_return std::move(upstream);
-    const bool elsewhere = wish.no_bridge && worker_with_legs(*share) < share->legs.size();
+    // A visitor stays where a leg is, also when it takes no more: two workers would hand him to and fro for ever.
+    const bool elsewhere = wish.no_bridge && share->legs.at(index()).load(std::memory_order_relaxed) == 0 &&
+                           worker_with_legs(*share) < share->legs.size();
     if (wish.local_only || elsewhere) co_return fail(ErrorCode::upstream_closed);
     if (share->ended.load(std::memory_order_relaxed)) co_return fail(ErrorCode::share_away);
     // From when the last connection ended, or for a share that has some from now.

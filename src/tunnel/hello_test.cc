@@ -124,8 +124,9 @@ TEST(Welcome, RefusesWhatIsNone) {
        {base64url("{}"), welcome_with(R"("hosts":"a")"), welcome_with(R"("hosts":["a b"])"),
         welcome_with(R"("hosts":["A.b"])"), welcome_with(R"("hosts":["a:80"])"), welcome_with(R"("hosts":[1])"),
         welcome_with(many), welcome_with(R"("url":"https://a/\u001b[2J")"), welcome_with(R"("url":"a b")"),
-        welcome_with(R"("tcp_port":65536)"), welcome_with(R"("tcp_port":-1)"), welcome_with(R"("hold_ms":60001)"),
-        welcome_with(R"("agents":1.5)"), base64url(R"({"session":"","secret":"efgh","name":"app"})"),
+        welcome_with(R"("url":"file:///etc/passwd")"), welcome_with(R"("tcp_port":65536)"),
+        welcome_with(R"("tcp_port":-1)"), welcome_with(R"("hold_ms":60001)"), welcome_with(R"("agents":1.5)"),
+        base64url(R"({"session":"","secret":"efgh","name":"app"})"),
         base64url(R"({"session":"abcd","secret":"efgh","name":""})")}) {
     const auto got = decode_welcome(bad);
     ASSERT_FALSE(got) << bad;
