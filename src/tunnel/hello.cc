@@ -190,7 +190,8 @@ Outcome<Welcome> decode_welcome(std::string_view text) {
   if (!read_hosts(*json, welcome.hosts)) return wrong(what, "hosts");
   // A browser opens it, with --open: no file, and no other program's scheme.
   const bool has_url = read(*json, "url", welcome.url, url_bytes) && is_visible(welcome.url);
-  const bool is_public = welcome.url.starts_with("https://") || welcome.url.starts_with("tcp://");
+  const bool is_public =
+      welcome.url.empty() || welcome.url.starts_with("https://") || welcome.url.starts_with("tcp://");
   if (!has_url || !is_public) return wrong(what, "url");
   if (!read(*json, "tcp_port", welcome.tcp_port, UINT16_MAX)) return wrong(what, "tcp_port");
   if (!read(*json, "hold_ms", welcome.hold_ms, limits::share_hold_max_ms)) return wrong(what, "hold_ms");
