@@ -68,7 +68,11 @@ int run(const std::string& named, const std::string& ca_file) {
   auto checked = share::check_token(login);
   if (!checked) return report(checked.error());
   if (auto kept = logins->put(std::move(login)); !kept) return report(kept.error());
-  if (!checked->empty()) fmt::print(stderr, "lintel: {}\n", log::escape(*checked));
+  if (!checked->empty()) {
+    fmt::print(stderr,
+               "lintel: {}; it is kept all the same, and forgotten when you remove its [[edge]] from the file\n",
+               log::escape(*checked));
+  }
   fmt::print("The token for {} is kept in {}.\n", edge->text(), file);
   return 0;
 }

@@ -45,7 +45,7 @@ Outcome<share::EdgeAddress> choose_edge(const std::string& named, const share::L
 
 Outcome<std::string> choose_token(const Options& options, const share::Login* login) {
   if (!options.token_file.empty()) {
-    auto content = read_whole_file(options.token_file, "token file", limits::tunnel_hello_bytes);
+    auto content = read_whole_file(options.token_file, "token", limits::tunnel_hello_bytes);
     if (!content) return std::unexpected(content.error());
     return share::clean_token(*content, options.token_file);
   }

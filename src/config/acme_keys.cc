@@ -355,7 +355,7 @@ void check_acme(Report& report, Draft& draft) {
                    "certificates for any name");
     }
     if (site.site.certificate != CertificateKind::acme) continue;
-    if (!acme.agree) {
+    if (!acme.agree && site.site.edge != EdgeRole::shares) {  // said of the edge's own name already
       const auto at = site.seen.find("certificate");
       report.error(
           at == site.seen.end() ? site.where : at->second,

@@ -79,7 +79,8 @@ class TunnelOwner {
   virtual bool is_notice(const http::RequestHead& head) const = 0;
   virtual void notice(std::string_view body) = 0;
 
-  // The owner doubts whether the peer is still there; it then notifies the connection's signal.
+  // The owner doubts whether the peer is still there, which then has limits::tunnel_doubt_ms for a sign of life. Who
+  // sets it notifies the connection's signal.
   bool doubts = false;
   // Why serve_tunnel() has ended.
   End end = End::closed;

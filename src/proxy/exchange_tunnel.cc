@@ -6,15 +6,16 @@
 #include "base/limits.h"
 #include "forwarded/proxy_protocol.h"
 #include "proxy/exchange.h"
+#include "proxy/tunnel_names.h"
 #include "proxy/worker.h"
 
 namespace lintel::proxy {
 namespace {
 
 // docs/tunnel.md; src/tunnel/hello.h says what the fields hold.
-constexpr std::string_view agent_path = "/.well-known/lintel/agent";
-constexpr std::string_view upgrade_token = "lintel-tunnel/1";
-constexpr std::string_view raw_protocol = "lintel-stream";
+using tunnel::agent_path;
+using tunnel::raw_protocol;
+using tunnel::upgrade_token;
 
 std::string_view only_value(const http::FieldList& fields, std::string_view name) {
   std::string_view found;

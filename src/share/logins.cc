@@ -74,7 +74,7 @@ std::string Logins::default_file() {
 Outcome<Logins> Logins::load(const std::string& file) {
   Logins logins;
   logins.file_ = file;
-  auto content = read_whole_file(file, "file of logins", limits::edge_tokens_file_bytes);
+  auto content = read_whole_file(file, "logins", limits::edge_tokens_file_bytes);
   if (!content && content.error().code == ErrorCode::not_found) return logins;
   if (!content) return std::unexpected(content.error());
   const toml::parse_result parsed = toml::parse(*content);

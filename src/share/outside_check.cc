@@ -1,13 +1,8 @@
 #include "share/outside_check.h"
 
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
-#include <cerrno>
-#include <cstring>
-
-#include "net/fd.h"
+#include "fetch/dial.h"
 #include "net/stream.h"
 #include "tls/context.h"
 
@@ -37,38 +32,15 @@ net::Task<Outcome<std::string>> key_seen_from_outside(Outside where, net::Reacto
     found = std::move(of_edge);
   }
   if (!found || found->empty()) co_return failure(ErrorCode::upstream_name, where, "its name leads nowhere");
-  sockaddr_storage storage{};
-  auto* raw = reinterpret_cast<sockaddr*>(&storage);
-  const unsigned length = SocketAddress::of(found->front(), where.port).fill(raw);
-  const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) co_return failure(ErrorCode::overloaded, where, std::strerror(errno));
-  net::Signal signal(reactor);
-  net::Stream stream;
-  const bool refused = ::connect(fd, raw, length) != 0 && errno != EINPROGRESS;
-  stream.open(reactor, fd, &signal, true);
-  if (refused) co_return failure(ErrorCode::upstream_refused, where, "nobody listens there");
-  while (stream.connect_error() == EINPROGRESS) {
-    signal.set_deadline(deadline);
-    const net::Wake wake = co_await signal.wait();
-    if (wake == net::Wake::deadline)
-      co_return failure(ErrorCode::upstream_connect_timeout, where, "it does not answer");
-  }
   auto context = tls::make_client_context({.verify = false, .ca_file = {}, .cert_file = {}, .key_file = {}});
   if (!context) co_return std::unexpected(context.error());
-  stream.start_tls(tls::Engine::client(context->get(), where.name, {}, "\x08http/1.1"));
-  for (;;) {
-    const auto status = stream.handshake();
-    if (status == tls::HandshakeStatus::done) break;
-    if (status == tls::HandshakeStatus::failed) {
-      const std::string why = stream.engine().failure();
-      co_return failure(ErrorCode::upstream_tls, where, why.empty() ? "the connection was closed" : why);
-    }
-    signal.set_deadline(deadline);
-    const net::Wake wake = co_await signal.wait();
-    if (wake == net::Wake::deadline)
-      co_return failure(ErrorCode::upstream_connect_timeout, where, "it does not answer");
-    stream.flush();
-  }
+  net::Signal signal(reactor);
+  net::Stream stream;
+  const SocketAddress address = SocketAddress::of(found->front(), where.port);
+  const fetch::DialFailure connected = co_await fetch::connect(stream, signal, address, deadline);
+  if (connected.code != ErrorCode::none) co_return failure(connected.code, where, connected.why);
+  const fetch::DialFailure shaken = co_await fetch::start_tls(stream, signal, context->get(), where.name, deadline);
+  if (shaken.code != ErrorCode::none) co_return failure(shaken.code, where, shaken.why);
   X509* const shown = SSL_get1_peer_certificate(stream.engine().ssl());
   if (shown == nullptr) co_return failure(ErrorCode::upstream_tls, where, "it shows no certificate");
   std::string key = public_key_of(shown);

@@ -248,6 +248,23 @@ std::expected<uint16_t, Denied> Registry::Impl::port_for(const std::string& name
                               soon_s));
 }
 
+std::expected<std::shared_ptr<Share>, Denied> Registry::Impl::make_share(const std::string& name, const Token& token,
+                                                                         ShareKind kind) {
+  uint16_t port = 0;
+  if (kind == ShareKind::tcp) {
+    const auto got = port_for(name, token);
+    if (!got) return std::unexpected(got.error());
+    port = *got;
+  }
+  auto share = std::make_shared<Share>(name, token.name, kind, workers);
+  share->token_requests = use[token.name].requests;
+  share->away_since_ms = clock.monotonic_ms();
+  share->tcp_port = port;
+  if (port != 0) ports[port] = share;
+  shares.emplace(name, LiveShare{share, {}});
+  return share;
+}
+
 std::expected<Granted, Denied> Registry::Impl::begin(const Token& token, const Hello& hello, const IpAddress& from) {
   auto name = name_for(token, hello);
   if (!name) return std::unexpected(std::move(name.error()));
@@ -283,18 +300,9 @@ std::expected<Granted, Denied> Registry::Impl::begin(const Token& token, const H
   if (live != shares.end()) {
     share = live->second.share;
   } else {
-    uint16_t port = 0;
-    if (hello.kind == ShareKind::tcp) {
-      const auto got = port_for(*name, token);
-      if (!got) return std::unexpected(got.error());
-      port = *got;
-    }
-    share = std::make_shared<Share>(*name, token.name, hello.kind, workers);
-    share->token_requests = used.requests;
-    share->away_since_ms = clock.monotonic_ms();
-    share->tcp_port = port;
-    if (port != 0) ports[port] = share;
-    shares.emplace(*name, LiveShare{share, {}});
+    auto made = make_share(*name, token, hello.kind);
+    if (!made) return std::unexpected(std::move(made.error()));
+    share = std::move(*made);
   }
   Session session;
   session.id = ++last_id;

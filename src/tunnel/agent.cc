@@ -324,7 +324,7 @@ uint32_t Agent::State::after_failure(Leg& leg, const std::string& why) {
 
 uint32_t Agent::State::after_refusal(Leg& leg, const Refusal& refusal) {
   given_up = refusal.final && !welcomed;
-  leg.backoff.next(random_bits());
+  leg.backoff.next(random_bits());  // never at once, as after a lost connection: the edge has just said no
   const uint32_t delay_ms = std::max(leg.backoff.next(random_bits()), refusal.retry_after_s * 1000);
   if (given_up || (leg.index == 0 && live == 0)) {
     told_of_loss = true;

@@ -14,16 +14,9 @@
 #include <vector>
 
 #include "base/errors.h"
+#include "proxy/tunnel_names.h"
 
 namespace lintel::tunnel {
-
-inline constexpr std::string_view upgrade_token = "lintel-tunnel/1";
-inline constexpr std::string_view agent_path = "/.well-known/lintel/agent";
-// Of the edge's own requests to an agent, whose :authority is then the edge's domain: what has happened (Notice).
-inline constexpr std::string_view notice_path = "/.well-known/lintel/notice";
-// :protocol of an extended CONNECT that carries octets instead of HTTP: a PROXY protocol v2 header (the visitor's
-// address and the public one), then what the visitor sends.
-inline constexpr std::string_view raw_protocol = "lintel-stream";
 
 enum class ShareKind : uint8_t { http, sealed, tcp };
 std::string_view name_of(ShareKind kind) noexcept;  // "http" | "sealed" | "tcp"

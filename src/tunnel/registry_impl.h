@@ -60,6 +60,7 @@ struct Registry::Impl {
   std::expected<std::string, Denied> name_for(const Token& token, const Hello& hello);
   std::optional<Denied> may_have(const Token& token, const Hello& hello, const std::string& name);
   std::expected<uint16_t, Denied> port_for(const std::string& name, const Token& token);
+  std::expected<std::shared_ptr<Share>, Denied> make_share(const std::string& name, const Token& token, ShareKind kind);
   Granted grant(Session& session, bool resumed);
   bool is_free(const std::string& name) const;
 
