@@ -9,10 +9,7 @@
 
 namespace lintel::tunnel {
 
-bool EdgeWorker::is_sealed(std::string_view sni) const {
-  const std::shared_ptr<Share> share = edge_.registry().find(sni);
-  return share != nullptr && share->kind == ShareKind::sealed;
-}
+bool EdgeWorker::is_sealed(std::string_view sni) const { return edge_.registry().is_sealed(sni); }
 
 void EdgeWorker::pass_on(int fd, const forwarded::ConnectionFacts& visitor, std::string_view sni) {
   RawVisitor raw;

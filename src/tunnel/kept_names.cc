@@ -13,7 +13,7 @@
 namespace lintel::tunnel {
 namespace {
 
-constexpr std::string_view first_line = "lintel edge names 1", at_rest = "rests";
+constexpr std::string_view first_line = "lintel edge names 1", at_rest = "rests", sealed_at_rest = "rests-sealed";
 
 std::string_view word(std::string_view& line) {
   const size_t end = std::min(line.find(' '), line.size());
@@ -56,9 +56,9 @@ void KeptNames::read(std::string_view text, int64_t now_unix_s) {
     if (line == first_line) continue;
     const std::string_view name = word(line), token = word(line), until = word(line), port = word(line),
                            kind = word(line);
-    KeptName value{std::string(token), 0, 0, kind_named(kind)};
+    KeptName value{std::string(token), 0, 0, kind_named(kind), kind == sealed_at_rest};
     if (!is_share_name(name) || !is_token_name(token) || !read_number(until, value.until_unix_s) ||
-        !read_number(port, value.tcp_port) || (!value.in_use && kind != at_rest) || !line.empty()) {
+        !read_number(port, value.tcp_port) || (!value.in_use && !value.sealed && kind != at_rest) || !line.empty()) {
       ++damaged;
       continue;
     }
@@ -118,7 +118,10 @@ std::string KeptNames::take_text() {
   text += '\n';
   for (const auto& [name, value] : names_) {
     fmt::format_to(std::back_inserter(text), "{} {} {} {} {}\n", name, value.token_name, value.until_unix_s,
-                   value.tcp_port, value.in_use ? name_of(*value.in_use) : at_rest);
+                   value.tcp_port,
+                   value.in_use   ? name_of(*value.in_use)
+                   : value.sealed ? sealed_at_rest
+                                  : at_rest);
   }
   return text;
 }

@@ -22,6 +22,7 @@ struct KeptName {
   uint16_t tcp_port = 0;  // 0: not of a TCP share
   // In use, or it was when the edge ended without saying so: then its agent is about to come back.
   std::optional<ShareKind> in_use;
+  bool sealed = false;  // at rest: visitors meant it for their own agent's key, and nobody else's
 };
 
 class KeptNames {

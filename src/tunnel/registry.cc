@@ -55,7 +55,7 @@ Registry::Registry(config::Edge edge, uint16_t public_port, size_t workers, cons
 Registry::~Registry() = default;
 
 void Registry::Impl::keep(const Share& share) {
-  kept.keep(share.name, {share.token_name, now_s() + limits::share_rest_s, share.tcp_port, share.kind});
+  kept.keep(share.name, {share.token_name, now_s() + limits::share_rest_s, share.tcp_port, share.kind, false});
 }
 
 std::vector<std::string> Registry::Impl::hosts_of(const Share& share) const {
@@ -95,7 +95,8 @@ void Registry::Impl::retire(const std::string& name) {
   share->ended = true;
   if (share->tcp_port != 0) ports.erase(share->tcp_port);
   std::erase_if(domains, [&](const auto& one) { return one.second == name; });
-  kept.keep(name, {share->token_name, now_s() + limits::share_rest_s, share->tcp_port, std::nullopt});
+  kept.keep(name, {share->token_name, now_s() + limits::share_rest_s, share->tcp_port, std::nullopt,
+                   share->kind == ShareKind::sealed});
 }
 
 void Registry::Impl::close_session(Session& session, std::string_view why) {
@@ -180,6 +181,21 @@ std::shared_ptr<Share> Registry::find_tcp(uint16_t port) const {
   const std::shared_lock lock(impl_->mutex);
   const auto found = impl_->ports.find(port);
   return found == impl_->ports.end() ? nullptr : found->second;
+}
+
+bool Registry::is_sealed(std::string_view host) const {
+  const std::shared_lock lock(impl_->mutex);
+  std::string_view name = label_of(host, impl_->edge.domain);
+  if (name.empty()) {
+    const auto own = impl_->domains.find(host);
+    if (own == impl_->domains.end()) return false;
+    name = own->second;
+  }
+  if (const auto found = impl_->shares.find(name); found != impl_->shares.end()) {
+    return found->second.share->kind == ShareKind::sealed;
+  }
+  const KeptName* const rest = impl_->kept.find(name);
+  return rest != nullptr && (rest->sealed || rest->in_use == ShareKind::sealed);
 }
 
 bool Registry::remembered(std::string_view host) const {

@@ -108,6 +108,8 @@ class Registry {
   std::shared_ptr<Share> find_tcp(uint16_t port) const;
   // The host is a name of this edge that some token had within share_rest_s ("away" instead of "unknown").
   bool remembered(std::string_view host) const;
+  // The host belongs to a sealed share, or did: while the name rests for its token nobody else's key is shown for it.
+  bool is_sealed(std::string_view host) const;
 
   // The tokens file has changed, or the configuration was reloaded. Returns the sessions whose token is gone, expired,
   // banned, or no longer allows their name: their legs are to be ended. Of replace_edge() also those that lead to other

@@ -165,6 +165,20 @@ class Sealed(RawTestCase):
             got = client.request(get("/", host=f"{host}:{self.raw_edge.port}"))
         self.assertEqual((got.status, got.get("x-lintel-error")), (421, "sni-mismatch"))
 
+    def test_a_sealed_name_stays_sealed_when_its_agent_has_gone(self):
+        """Else a browser's cookies would reach the edge in plain text whenever the laptop sleeps."""
+        share, host = self.sealed_share("vault3")
+        share.stop()
+        context = ssl.create_default_context(cafile=self.ca.cert)
+
+        def refused():
+            try:
+                with RawClient(self.raw_edge.port, tls=context, sni=host) as client:
+                    raise AssertionError(f"the edge has shown a certificate: {client}")
+            except OSError as error:
+                return str(error)
+        self.assertNotIn("certificate", refused())
+
     def test_with_pool_or_without_consent_it_is_refused(self):
         for args, word in ((["--sealed"], "--agree"), (["--sealed", "--agree", "--pool"], "--pool")):
             share = self.start("5000", *args, edge=self.raw_edge, home="-".join(args))
