@@ -362,6 +362,8 @@ net::Task<void> Agent::State::run_leg(Leg& leg) {
     if (ended()) break;
     uint32_t delay_ms = 0;
     if (failure.code != ErrorCode::none) {
+      const bool unknown_authority = failure.why.find("certificate verify failed") != std::string::npos;
+      if (unknown_authority) failure.why += " (an edge of your own with a private certificate: --ca-file FILE)";
       delay_ms = after_failure(leg, failure.why);
     } else if (link->answer().state() == UpgradeAnswer::State::refusal) {
       delay_ms = after_refusal(leg, link->answer().refusal());
