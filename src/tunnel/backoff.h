@@ -24,9 +24,14 @@ class Backoff {
     const uint64_t half = whole / 2;
     return static_cast<uint32_t>(half + random % (whole - half + 1));
   }
-  // The connection lasted `ms`: one that lasted begins anew.
+  // The connection lasted `ms`: one that lasted begins anew. One that held for a moment shows at least that the edge is
+  // there, so the long waits of its absence are over; one that ended at once shows nothing.
   void connected_for(uint64_t ms) noexcept {
-    if (ms >= limits::tunnel_steady_ms) tries_ = 0;
+    if (ms >= limits::tunnel_steady_ms) {
+      tries_ = 0;
+    } else if (ms >= 2 * limits::tunnel_backoff_first_ms) {
+      tries_ = std::min(tries_, 1U);
+    }
   }
   void reset() noexcept { tries_ = 0; }
 

@@ -35,5 +35,16 @@ TEST(Backoff, BeginsAnewOnlyAfterAConnectionThatLasted) {
   EXPECT_EQ(backoff.next(0), 0U);
 }
 
+// The cable was out for a minute, then the edge restarts: visitors do not wait for half a minute again.
+TEST(Backoff, AnEdgeThatWasThereForAMomentIsNotWaitedForLong) {
+  Backoff backoff;
+  for (int i = 0; i < 12; ++i) (void)backoff.next(0);
+  backoff.connected_for(limits::tunnel_steady_ms / 2);
+  EXPECT_LE(backoff.next(~uint64_t{0}), limits::tunnel_backoff_first_ms);
+  for (int i = 0; i < 12; ++i) (void)backoff.next(0);
+  backoff.connected_for(0);
+  EXPECT_GE(backoff.next(0), limits::tunnel_backoff_max_ms / 2);
+}
+
 }  // namespace
 }  // namespace lintel::tunnel
